@@ -1,0 +1,62 @@
+"""The schema, as SQLAlchemy Core tables."""
+
+from shared.models.base import EVENTS, SALES, SCORING, metadata
+from shared.models.facts import (
+    attribute_definitions,
+    contacts,
+    customers,
+    interaction_contacts,
+    interactions,
+    products,
+    tasks,
+)
+from shared.models.judgements import dirty_marks, drains, loads, models, moves, scores, seats
+from shared.models.people import api_keys, members, policies, team_members, teams, workspaces
+from shared.models.records import (
+    audit_entries,
+    idempotency_keys,
+    import_chunks,
+    import_errors,
+    imports,
+    outbox,
+)
+from shared.models.selling import opportunities, opportunity_members, pins, processes, stages, transitions
+
+__all__ = [
+    "EVENTS",
+    "SALES",
+    "SCORING",
+    "api_keys",
+    "attribute_definitions",
+    "audit_entries",
+    "contacts",
+    "customers",
+    "dirty_marks",
+    "drains",
+    "idempotency_keys",
+    "import_chunks",
+    "import_errors",
+    "imports",
+    "interaction_contacts",
+    "interactions",
+    "loads",
+    "members",
+    "metadata",
+    "models",
+    "moves",
+    "opportunities",
+    "opportunity_members",
+    "outbox",
+    "pins",
+    "policies",
+    "processes",
+    "products",
+    "scores",
+    "seats",
+    "stages",
+    "tasks",
+    "team_members",
+    "teams",
+    "transitions",
+    "workspaces",
+]
