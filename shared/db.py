@@ -1,0 +1,191 @@
+"""The one way to the database: SQLAlchemy Core writes the SQL once, asyncpg runs it.
+
+A `Query` is a Core statement compiled at first use; a `Tx` is one transaction of one workspace. Beginning it and
+entering the workspace (row-level security) is a single round trip. Nothing else in the code opens a transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import lru_cache, wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, cast
+from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
+
+import asyncpg
+import orjson
+from sqlalchemy import Executable, text
+from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
+from sqlalchemy.sql.compiler import SQLCompiler
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+Record: TypeAlias = asyncpg.Record
+Connection: TypeAlias = "asyncpg.Connection[Record] | PoolConnectionProxy[Record]"
+P = ParamSpec("P")
+
+_DIALECT = asyncpg_dialect.dialect()  # type: ignore[no-untyped-call]
+
+
+class Query:
+    """A statement ready for the driver: its SQL with $1, $2 … and the names that fill them."""
+
+    __slots__ = ("defaults", "names", "sql")
+
+    def __init__(self, statement: Executable) -> None:
+        compiled = cast("SQLCompiler", statement.compile(dialect=_DIALECT))  # type: ignore[attr-defined]
+        self.sql = str(compiled)
+        self.names = tuple(compiled.positiontup or ())
+        self.defaults = dict(compiled.params)
+
+    def values(self, given: Mapping[str, Any]) -> list[Any]:
+        """The arguments in order; a name neither given nor bound in the statement is a KeyError."""
+        defaults = self.defaults
+        return [given[name] if name in given else _bound(defaults, name) for name in self.names]
+
+
+def _bound(defaults: Mapping[str, Any], name: str) -> Any:
+    value = defaults[name]
+    if value is None:
+        raise KeyError(f"the query's parameter {name} was not given")
+    return value
+
+
+def sql(statement: str) -> Query:
+    """A query from SQL text with :named parameters."""
+    return Query(text(statement))
+
+
+def statement(build: Callable[P, Executable]) -> Callable[P, Query]:
+    """Makes a function that builds a Core statement from hashable arguments build it once for each of them."""
+    cached = lru_cache(maxsize=2048)(lambda *args, **kwargs: Query(build(*args, **kwargs)))
+
+    @wraps(build)
+    def query(*args: P.args, **kwargs: P.kwargs) -> Query:
+        return cached(*args, **kwargs)  # type: ignore[arg-type]
+
+    return query
+
+
+class Tx:
+    """One transaction inside one workspace. Services read and write through it; only the edges commit it."""
+
+    __slots__ = ("connection", "statements", "workspace_id")
+
+    def __init__(self, connection: Connection, workspace_id: UUID) -> None:
+        self.connection = connection
+        self.workspace_id = workspace_id
+        self.statements = 0
+
+    async def rows(self, query: Query, **given: Any) -> list[Record]:
+        self.statements += 1
+        given.setdefault("workspace_id", self.workspace_id)
+        return await self.connection.fetch(query.sql, *query.values(given))
+
+    async def row(self, query: Query, **given: Any) -> Record | None:
+        self.statements += 1
+        given.setdefault("workspace_id", self.workspace_id)
+        return await self.connection.fetchrow(query.sql, *query.values(given))
+
+    async def value(self, query: Query, **given: Any) -> Any:
+        self.statements += 1
+        given.setdefault("workspace_id", self.workspace_id)
+        return await self.connection.fetchval(query.sql, *query.values(given))
+
+    async def run(self, query: Query, **given: Any) -> int:
+        """Runs a statement; the number of rows it touched."""
+        self.statements += 1
+        given.setdefault("workspace_id", self.workspace_id)
+        status = await self.connection.execute(query.sql, *query.values(given))
+        last = status.rsplit(" ", 1)[-1]
+        return int(last) if last.isdigit() else 0
+
+
+def begin_sql(workspace_id: UUID, then: Sequence[str] = ()) -> str:
+    """Opens the transaction and enters the workspace, in one round trip; `then` rides along (no parameters there)."""
+    entered = f"BEGIN; SELECT set_config('app.workspace_id', '{workspace_id}', true)"
+    return "; ".join((entered, *then))
+
+
+class Database:
+    """A pool of connections for one process, each in the service's own role."""
+
+    def __init__(self, pool: asyncpg.Pool[Record]) -> None:
+        self.pool = pool
+
+    @asynccontextmanager
+    async def transaction(self, workspace_id: UUID) -> AsyncIterator[Tx]:
+        """A transaction of one workspace, committed at the end: for jobs and commands."""
+        async with self.pool.acquire() as connection:
+            await connection.execute(begin_sql(workspace_id))
+            try:
+                yield Tx(connection, workspace_id)
+            except BaseException:
+                await rollback(connection)
+                raise
+            await connection.execute("COMMIT")
+
+    async def close(self) -> None:
+        await self.pool.close()
+
+
+async def rollback(connection: Connection) -> None:
+    """Rolls back; a connection that can't even do that is closed, so that no one gets it again half-open."""
+    try:
+        await connection.execute("ROLLBACK")
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        connection.terminate()
+
+
+def _dump_json(value: Any) -> str:
+    return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS, default=str).decode()
+
+
+async def _prepare_connection(connection: Any) -> None:
+    await connection.set_type_codec("jsonb", encoder=_dump_json, decoder=orjson.loads, schema="pg_catalog")
+    await connection.set_type_codec("xid8", encoder=str, decoder=int, schema="pg_catalog", format="text")
+
+
+async def _nothing_to_reset(_: Any) -> None:
+    """All that a request sets is local to its transaction, so that a returned connection needs no round trip."""
+
+
+def connect_arguments(url: str, role: str, statement_cache: int = 512) -> dict[str, Any]:
+    """asyncpg's arguments for `url`; the role is entered with the connection (SET ROLE in the start-up packet)."""
+    settings = {"jit": "off", "application_name": "sixteen", "TimeZone": "UTC"}
+    if role:
+        settings["role"] = role
+    host = parse_qs(urlsplit(url).query).get("host")
+    plain = url.replace("postgresql+asyncpg://", "postgresql://", 1)
+    arguments: dict[str, Any] = {"dsn": plain, "server_settings": settings, "statement_cache_size": statement_cache}
+    if host:
+        arguments["host"] = host[0]
+        arguments["dsn"] = plain.partition("?")[0]
+    return arguments
+
+
+async def open_database(
+    url: str,
+    role: str,
+    *,
+    size: int = 10,
+    statement_cache: int = 512,
+    statement_timeout_ms: int = 30_000,
+) -> Database:
+    """Opens the pool; raises what asyncpg raises when the server, the database or the role is not there."""
+    arguments = connect_arguments(url, role, statement_cache)
+    arguments["server_settings"].update(
+        statement_timeout=str(statement_timeout_ms),
+        idle_in_transaction_session_timeout=str(max(60_000, statement_timeout_ms)),
+    )
+    pool = await asyncpg.create_pool(
+        **arguments,
+        min_size=1,
+        max_size=size,
+        init=_prepare_connection,
+        reset=_nothing_to_reset,
+        command_timeout=statement_timeout_ms / 1000 + 5,
+    )
+    return Database(cast("asyncpg.Pool[Record]", pool))

@@ -1,0 +1,66 @@
+"""Metrics and logs: one name for each thing, in every process.
+
+Logs are one JSON object a line and carry `request_id` and `workspace_id` wherever they are known.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+
+_FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+REQUESTS = Histogram(
+    "http_server_request_duration_seconds",
+    "Time from the first byte of a request to the end of its response.",
+    ["method", "route", "status"],
+    buckets=_FAST,
+)
+ACTIVE_REQUESTS = Gauge("http_server_active_requests", "Requests being answered now.")
+NUDGES_LOST = Counter("sixteen_nudges_lost_total", "Wake-ups that did not reach Redis; the sweeper made up for them.")
+DIRTY_DEPTH = Gauge("sixteen_dirty_depth", "Subjects waiting to be judged again.")
+DIRTY_AGE = Gauge("sixteen_dirty_age_seconds", "Age of the oldest dirty mark.")
+OUTBOX_AGE = Gauge("sixteen_outbox_age_seconds", "Age of the oldest event that readers can't see yet.")
+QUEUE_TIME = Histogram("sixteen_queue_seconds", "Time from a dirty mark to its judgement.", buckets=_FAST)
+DRAIN_TIME = Histogram("sixteen_drain_seconds", "Time of one drain of dirty marks.", ["outcome"], buckets=_FAST)
+JUDGED = Counter("sixteen_judged_total", "Opportunities judged.")
+MOVED = Counter("sixteen_moves_total", "Seats that changed their band.")
+IMPORT_ROWS = Counter("sixteen_import_rows_total", "Rows of imports, by what became of them.", ["outcome"])
+
+
+def configure_logging(service: str, level: str = "INFO") -> None:
+    """JSON lines on standard output for structlog and for the standard library's loggers alike."""
+    shared_steps: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[*shared_steps, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared_steps,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    # Each request is logged once, by our middleware, with its ids.
+    logging.getLogger("uvicorn.access").disabled = True
+    logging.getLogger("arq").setLevel(logging.WARNING)
+    structlog.contextvars.bind_contextvars(service=service)
