@@ -74,7 +74,6 @@ FACTORS: Final = (
 PARTS: Final = (
     "budget_firmness",
     "budget_cover",
-    "days_to_purchase",
     "nearness",
     "date_firmness",
     "time_fit",
@@ -84,8 +83,6 @@ PARTS: Final = (
     "selling_cost",
     "net_worth",
     "base_win_rate",
-    "stage_age_days",
-    "contact_age_days",
     "cadence_days",
     "known_share",
 )
@@ -146,7 +143,6 @@ UNKNOWNS: Final = (
     "contact_count",
     "has_coach",
     "has_executive",
-    "next_step_on",
     "promises_kept",
     "promises_broken",
     "promises_overdue",

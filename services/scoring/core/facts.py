@@ -124,9 +124,7 @@ class OpportunityFacts:
         for name, kind in FIELDS:
             found = self.rows.dtype[name]
             if (found.kind, found.itemsize) != (("V", 16) if kind is Kind.UUID else ("f", 8)):
-                raise ValueError(
-                    f"field {name} must be {'16 bytes' if kind is Kind.UUID else 'float64'}, not {found}"
-                )
+                raise ValueError(f"field {name} must be {'16 bytes' if kind is Kind.UUID else 'float64'}, not {found}")
 
     def __len__(self) -> int:
         return int(self.rows.shape[0])
