@@ -20,9 +20,7 @@ def new_id(at_ms: int | None = None) -> UUID:
     global _last
     stamp = time.time_ns() // 1_000_000 if at_ms is None else at_ms
     random_bits = int.from_bytes(os.urandom(10), "big") >> (80 - _RANDOM_BITS)
-    value = (
-        (stamp << 80) | _VERSION_AND_VARIANT | ((random_bits >> 62) << 64) | (random_bits & ((1 << 62) - 1))
-    )
+    value = (stamp << 80) | _VERSION_AND_VARIANT | ((random_bits >> 62) << 64) | (random_bits & ((1 << 62) - 1))
     if at_ms is None:
         if value <= _last:
             value = _last + 1

@@ -180,8 +180,6 @@ tasks = tenant_table(
     by_external_id("tasks"),
     Index("ix_tasks_opportunity", "workspace_id", "opportunity_id"),
     Index("ix_tasks_customer", "workspace_id", "customer_id"),
-    Index(
-        "ix_tasks_assignee", "workspace_id", "assignee_id", "due_on", postgresql_where=text("status = 'open'")
-    ),
+    Index("ix_tasks_assignee", "workspace_id", "assignee_id", "due_on", postgresql_where=text("status = 'open'")),
     Index("ix_tasks_updated", "workspace_id", "updated_at", "id"),
 )

@@ -91,9 +91,7 @@ imports = tenant_table(
     *recorded_columns(),
     one_of("status", ("queued", "running", "succeeded", "partially_failed", "failed", "cancelled")),
     one_of("format", ("csv", "xlsx", "ndjson")),
-    Index(
-        "ix_imports_unfinished", "next_attempt_at", postgresql_where=text("status IN ('queued', 'running')")
-    ),
+    Index("ix_imports_unfinished", "next_attempt_at", postgresql_where=text("status IN ('queued', 'running')")),
 )
 
 import_chunks = tenant_table(

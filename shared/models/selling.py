@@ -115,9 +115,7 @@ opportunities = tenant_table(
     refers_to("product_id", "products"),
     refers_to("stage_id", "stages"),
     by_external_id("opportunities"),
-    Index(
-        "ix_opportunities_owner_open", "workspace_id", "owner_id", postgresql_where=text("status = 'open'")
-    ),
+    Index("ix_opportunities_owner_open", "workspace_id", "owner_id", postgresql_where=text("status = 'open'")),
     Index("ix_opportunities_customer", "workspace_id", "customer_id"),
     Index("ix_opportunities_name", "workspace_id", "sort_key", "id"),
     Index("ix_opportunities_updated", "workspace_id", "updated_at", "id"),
