@@ -91,7 +91,8 @@ def index_of(known: Uuids, wanted: Uuids) -> NDArray[np.intp]:
 
 def _same(left: Uuids, right: Uuids) -> Bools:
     (left_first, left_second), (right_first, right_second) = _halves(left), _halves(right)
-    return (left_first == right_first) & (left_second == right_second)
+    same: Bools = (left_first == right_first) & (left_second == right_second)
+    return same
 
 
 def _distinct(ids: Uuids) -> tuple[Uuids, NDArray[np.intp]]:

@@ -65,7 +65,8 @@ SPREADS: Final[dict[str, float]] = {
     "promises_kept": 0.1,
     "promises_broken": 0.1,
 }
-_VARIANCES: Final = np.array([SPREADS.get(code, 0.0) ** 2 for code in UNKNOWNS])
+# In 4096ths, so that their sums are exact in any order and a row's interval does not depend on its neighbours.
+_VARIANCES: Final = np.round([SPREADS.get(code, 0.0) ** 2 * 4096.0 for code in UNKNOWNS]) / 4096.0
 Z_80: Final = 1.2815515655446004  # 90th percentile of the standard normal
 
 _SLOT: Final = {code: position for position, code in enumerate(FACTORS)}
