@@ -80,7 +80,8 @@ def main() -> None:
         if os.path.lexists(leftover):
             os.unlink(leftover)  # noqa: PTH108  pathlib would double the start-up time of this script
     argv = open_directories(spec["argv"], spec["through"])
-    program = os.open(argv[0], os.O_RDONLY | os.O_CLOEXEC)
+    # Opened while still root: the user may be unable to walk to it.
+    program: int | str = os.open(argv[0], os.O_RDONLY | os.O_CLOEXEC) if spec["user"] else argv[0]
     os.chdir(spec["cwd"])
     os.umask(0o077)
     become(spec["user"])

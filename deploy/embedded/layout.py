@@ -73,9 +73,7 @@ def open_layout(data_dir: Path) -> Layout:
     except (FileExistsError, NotADirectoryError) as error:
         raise EmbeddedServerError(f"{root} is not a folder: choose another SIXTEEN_DATA_DIR.") from error
     except PermissionError as error:
-        raise EmbeddedServerError(
-            f"{root} cannot be written by this user: choose another SIXTEEN_DATA_DIR."
-        ) from error
+        raise EmbeddedServerError(f"{root} cannot be written by this user: choose another SIXTEEN_DATA_DIR.") from error
     return layout
 
 

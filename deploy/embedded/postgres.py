@@ -44,7 +44,7 @@ class PostgresServer:
     """One cluster in `layout.postgres`, reached over a socket in `sockets` only.
 
     `durable=False` trades safety against power cuts for speed. The socket's folder is private, so connections
-    need no password; `url` is for the login role `sixteen` (not a superuser, may create roles, owns the database).
+    need no password; `url` is for the login role `sixteen`: no superuser, may create roles, owns the database.
     """
 
     def __init__(self, layout: Layout, sockets: Path, *, durable: bool) -> None:

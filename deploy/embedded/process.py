@@ -33,18 +33,40 @@ class Command:
     through: tuple[Path, ...] = ()
 
     def launch_argv(self) -> tuple[str, ...]:
-        spec = {
-            "argv": self.argv,
-            "user": [self.user.uid, self.user.gid] if self.user else None,
-            "death_signal": int(self.death_signal),
-            "parent": os.getpid(),
-            "lock": str(self.lock) if self.lock else None,
-            "lock_seconds": LOCK_SECONDS,
-            "remove": [str(path) for path in self.remove],
-            "cwd": str(self.cwd),
-            "through": [str(path) for path in self.through],
-        }
-        return (sys.executable, "-I", "-S", str(LAUNCHER), json.dumps(spec))
+        return launch_argv(
+            self.argv,
+            self.death_signal,
+            cwd=self.cwd,
+            user=[self.user.uid, self.user.gid] if self.user else None,
+            lock=str(self.lock) if self.lock else None,
+            remove=[str(path) for path in self.remove],
+            through=[str(path) for path in self.through],
+        )
+
+
+def launch_argv(
+    argv: Sequence[str],
+    death_signal: signal.Signals,
+    *,
+    cwd: Path,
+    user: list[int] | None = None,
+    lock: str | None = None,
+    remove: Sequence[str] = (),
+    through: Sequence[str] = (),
+) -> tuple[str, ...]:
+    """The command line that runs `argv` through `launch.py`, as a child of this process."""
+    spec = {
+        "argv": list(argv),
+        "user": user,
+        "death_signal": int(death_signal),
+        "parent": os.getpid(),
+        "lock": lock,
+        "lock_seconds": LOCK_SECONDS,
+        "remove": list(remove),
+        "cwd": str(cwd),
+        "through": list(through),
+    }
+    return (sys.executable, "-I", "-S", str(LAUNCHER), json.dumps(spec))
 
 
 class ServerProcess:
@@ -80,7 +102,7 @@ class ServerProcess:
     async def wait_ready(self, probe: Callable[[], Awaitable[bool]], seconds: float) -> None:
         """Call `probe` until it is true.
 
-        Raises `EmbeddedServerError` with the end of the log when the server dies or takes more than `seconds`.
+        Raises `EmbeddedServerError` with the end of the log when the server dies or is not ready in time.
         """
         deadline = time.monotonic() + seconds
         while self.is_running:
@@ -88,9 +110,7 @@ class ServerProcess:
                 return
             if time.monotonic() > deadline:
                 await self.stop([signal.SIGKILL])
-                raise EmbeddedServerError(
-                    f"{self.command.name} was not ready within {seconds:.0f} s.{self.tail()}"
-                )
+                raise EmbeddedServerError(f"{self.command.name} was not ready within {seconds:.0f} s.{self.tail()}")
             await asyncio.sleep(0.03)
         raise EmbeddedServerError(
             f"{self.command.name} stopped while starting (exit code {self.process.returncode}).{self.tail()}"

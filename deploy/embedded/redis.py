@@ -36,7 +36,7 @@ class RedisServer:
         return self._process.process.pid if self._process and self._process.is_running else None
 
     async def start(self) -> None:
-        """Start and wait until it answers; a file it cannot read is set aside (nothing in it is the only copy)."""
+        """Start and wait until it answers; a file it cannot read is set aside, as nothing in it is unique."""
         if self.pid:
             return
         self._prepare()

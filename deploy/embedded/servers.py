@@ -81,6 +81,8 @@ async def embedded_servers(
     """
     layout = open_layout(data_dir)
     with exclusive(layout), socket_folder(layout) as sockets:
+        # What an earlier run announced here no longer holds.
+        layout.local_json.unlink(missing_ok=True)
         servers = EmbeddedServers(
             layout,
             PostgresServer(layout, sockets, durable=durable) if postgres else None,

@@ -1,0 +1,9 @@
+"""Errors of the command line: one sentence each, no traceback."""
+
+
+class CommandError(Exception):
+    """Something the caller can act on; `exit_code` is 1 for a failure, 2 for wrong use."""
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

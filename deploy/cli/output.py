@@ -1,0 +1,18 @@
+"""What every subcommand shares: the `--json` switch and where output goes."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+JsonSwitch = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+
+# Results go to standard output; progress and remarks to standard error, so that both can be used at once.
+stdout = Console(highlight=False)
+stderr = Console(highlight=False, stderr=True)
+
+
+def print_json(document: Any) -> None:
+    """Print `document` as indented JSON; values JSON does not know are written as text."""
+    print(json.dumps(document, indent=2, ensure_ascii=False, default=str))

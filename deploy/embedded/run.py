@@ -1,0 +1,28 @@
+"""`make run`: the whole product on this machine, until Ctrl-C.
+
+Exit codes: 0 after a stop that was asked for, 1 when it cannot start (the reason is one sentence on stderr).
+"""
+
+import asyncio
+import sys
+
+from deploy.embedded.errors import StartupError
+from deploy.embedded.installation import run_installation
+from deploy.embedded.settings import local_settings
+from deploy.embedded.terminal import Terminal
+
+
+def main(*, as_json: bool = False) -> int:
+    try:
+        asyncio.run(run_installation(local_settings(), Terminal(as_json=as_json)))
+    except StartupError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    except KeyboardInterrupt:
+        # Ctrl-C in the short time before the signal handlers stand: nothing has been started yet.
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
