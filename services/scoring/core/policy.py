@@ -80,11 +80,11 @@ class Policy:
             for number in value if isinstance(value, tuple) else (value,):
                 if not low <= number <= high:
                     raise ValueError(f"policy.{field.name} must lie between {low:g} and {high:g}, not {number!r}")
-        if not self.capacities[0] <= self.capacities[1] <= self.capacities[2]:
-            raise ValueError("policy.capacities must not fall from engage over track to monitor")
         for name, size in (("capacities", 3), ("cadence_short_days", 4), ("cadence_long_days", 4)):
             if len(getattr(self, name)) != size:
                 raise ValueError(f"policy.{name} must have {size} entries, by band from {Band(0).name.lower()}")
+        if not self.capacities[0] <= self.capacities[1] <= self.capacities[2]:
+            raise ValueError("policy.capacities must not fall from engage over track to monitor")
 
     @property
     def qualification(self) -> tuple[float, float, float, float, float]:
