@@ -284,6 +284,7 @@ def upgrade() -> None:
         "drains",
         sa.Column("workspace_id", sa.UUID(), nullable=False),
         sa.Column("cursor", sa.UUID(), nullable=True),
+        sa.Column("cursor_ownerless", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("cursor_version", sa.BigInteger(), nullable=True),
         sa.Column("last_drained_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("workspace_id", name=op.f("pk_drains")),

@@ -98,6 +98,8 @@ GRANTS = [
     "GRANT INSERT, UPDATE ON scoring.dirty_marks TO sixteen_api",
     "GRANT UPDATE (role) ON sales.opportunity_members TO sixteen_api",
     "GRANT DELETE ON scoring.dirty_marks TO sixteen_scoring",
+    # To pass over marks that a request holds, and to let one that can't be judged wait.
+    "GRANT UPDATE (lane, marked_at) ON scoring.dirty_marks TO sixteen_scoring",
     "GRANT INSERT, UPDATE, DELETE ON scoring.drains, scoring.models, scoring.scores, scoring.seats, scoring.loads"
     " TO sixteen_scoring",
     "GRANT INSERT ON scoring.moves TO sixteen_scoring",

@@ -6,7 +6,7 @@ for any version of the model, and a hundred thousand rows can be written as one 
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Float, Index, Integer, SmallInteger, Text, text
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, SmallInteger, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, REAL
 
 from shared.models.base import SCORING, one_of, tenant_table, time_column, uuid_column
@@ -33,6 +33,8 @@ dirty_marks = tenant_table(
 drains = tenant_table(
     "drains",
     uuid_column("cursor", nullable=True),
+    # Owners come first, by id; then the opportunities that nobody owns, by theirs.
+    Column("cursor_ownerless", Boolean, nullable=False, server_default=text("false")),
     Column("cursor_version", BigInteger),
     time_column("last_drained_at"),
     schema=SCORING,
