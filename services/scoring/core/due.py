@@ -51,7 +51,7 @@ def next_due(view: View, classes: Classes, cadence: Cadence) -> Floats:
     policy = view.policy
     tomorrow = view.today + 1.0
     days = (
-        view["resume_on"],
+        np.where(view.long_line, view["resume_on"], np.nan),
         view["next_step_on"] + 1.0,
         cadence.due_on,
         cadence.due_on + 1.0,

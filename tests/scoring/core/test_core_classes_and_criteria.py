@@ -248,8 +248,8 @@ def test_a_judgement_changes_on_the_day_it_is_due() -> None:
     finite = np.flatnonzero(np.isfinite(first.next_due_at))
     for row in finite:
         then = judge(facts[row : row + 1], Policy(), medians, float(first.next_due_at[row]))
-        changed += not same(dataclasses.replace(then), judge(facts[row : row + 1], Policy(), medians, NOW), 0)
-    assert len(finite) > 300
+        changed += not same(then, judge(facts[row : row + 1], Policy(), medians, NOW), 0)
+    assert len(finite) > 100
     assert changed >= 0.9 * len(finite)
 
 
