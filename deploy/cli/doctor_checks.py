@@ -105,15 +105,19 @@ def _packages() -> Finding:
     """Whether what is installed is what the lock file says. Absent ones belong to other platforms."""
     if not LOCK_FILE.exists():
         return ok("packages", "no lock file beside this installation")
-    locked = (LOCKED.match(line) for line in LOCK_FILE.read_text().splitlines())
+    locked: dict[str, set[str]] = {}
+    for line in LOCK_FILE.read_text().splitlines():
+        # A package may be locked more than once, for different versions of Python.
+        if match := LOCKED.match(line):
+            locked.setdefault(match[1], set()).add(match[2])
     drift = []
-    for match in filter(None, locked):
+    for name, versions in locked.items():
         try:
-            installed = version(match[1])
+            installed = version(name)
         except PackageNotFoundError:
             continue
-        if installed != match[2]:
-            drift.append(f"{match[1]} {installed} instead of {match[2]}")
+        if installed not in versions:
+            drift.append(f"{name} {installed} instead of {' or '.join(sorted(versions))}")
     if drift:
         return fail("packages", "differ from the lock: " + ", ".join(drift[:5]), "Run `make clean venv`.")
     return ok("packages", "as locked")
