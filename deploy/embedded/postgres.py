@@ -16,6 +16,7 @@ from deploy.embedded.process import Command, ServerProcess
 DATABASE = "sixteen"
 LOGIN_ROLE = "sixteen"
 SUPERUSER = "postgres"
+SOCKET = ".s.PGSQL.5432"
 # Recovery after a power cut replays up to max_wal_size, which takes minutes on a slow disk.
 READY_SECONDS = 300.0
 
@@ -161,9 +162,9 @@ class PostgresServer:
             user=user,
             death_signal=death_signal,
             lock=self.layout.root / "postgres.lock",
-            # Holding the lock proves that no server of ours runs here. PostgreSQL itself only looks whether
-            # the pid in this file is alive, and after a reboot that may be anybody.
-            remove=(folder / "postmaster.pid",),
+            # Holding the lock proves that no server of ours runs here. PostgreSQL itself only looks whether the
+            # pid in these files is alive, and after a reboot that may be anybody.
+            remove=(folder / "postmaster.pid", self.sockets / SOCKET, self.sockets / f"{SOCKET}.lock"),
             through=() if can_reach(folder, user) else (folder,),
         )
 

@@ -140,15 +140,16 @@ async def test_nothing_outlives_a_killed_parent_and_the_data_is_found_again(tmp_
 
 
 @pytest.mark.faults
-async def test_everything_killed_at_once_leaves_nothing_in_the_way(tmp_path: Path) -> None:
-    data = tmp_path / "data"
+async def test_everything_killed_at_once_leaves_nothing_in_the_way(public_folder: Path) -> None:
+    data = public_folder / "data"
     holder, servers_pids = await hold_servers(data)
     for pid in (holder.pid, *servers_pids):
         os.kill(pid, signal.SIGKILL)
     await holder.wait()
-    # After a reboot the pid in this file may belong to anybody; here, to this process.
-    stale = (data / "postgres" / "postmaster.pid").read_text().splitlines()
-    (data / "postgres" / "postmaster.pid").write_text("\n".join([str(os.getpid()), *stale[1:]]) + "\n")
+    # After a reboot the pid in these files may belong to anybody; here, to this process.
+    for leftover in (data / "postgres" / "postmaster.pid", data / "run" / ".s.PGSQL.5432.lock"):
+        stale = leftover.read_text().splitlines()
+        leftover.write_text("\n".join([str(os.getpid()), *stale[1:]]) + "\n")
     async with embedded_servers(data, durable=False) as servers:
         (row,) = await query(servers.database_url, "SELECT 1 AS n")
     assert row["n"] == 1

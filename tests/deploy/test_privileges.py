@@ -1,8 +1,6 @@
 """Dropping root: PostgreSQL refuses it, so the servers become an ordinary user and still find everything."""
 
 import os
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
@@ -13,14 +11,6 @@ from deploy.embedded.layout import open_layout
 from deploy.embedded.privileges import ServerUser, can_reach, give, server_user
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has anything to drop")
-
-
-@pytest.fixture
-def public_folder() -> Iterator[Path]:
-    """A folder that every account may enter; pytest's own are closed."""
-    with tempfile.TemporaryDirectory() as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
 
 
 def owner_of(pid: int) -> int:
