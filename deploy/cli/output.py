@@ -4,13 +4,14 @@ import json
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+
+from deploy.embedded.terminal import make_console
 
 JsonSwitch = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 # Results go to standard output; progress and remarks to standard error, so that both can be used at once.
-stdout = Console(highlight=False)
-stderr = Console(highlight=False, stderr=True)
+stdout = make_console()
+stderr = make_console(stderr=True)
 
 
 def print_json(document: Any) -> None:

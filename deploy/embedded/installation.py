@@ -14,7 +14,7 @@ from rich.table import Table
 
 from deploy.embedded.errors import StartupError
 from deploy.embedded.layout import Layout, exclusive, open_layout
-from deploy.embedded.preflight import check_database, check_port, check_redis
+from deploy.embedded.preflight import check_database, check_redis, wait_for_port
 from deploy.embedded.programs import Program
 from deploy.embedded.servers import EmbeddedServers, embedded_servers
 from deploy.embedded.settings import LocalSettings, read_private, secret_key, write_private
@@ -26,6 +26,7 @@ SERVICES = {"api": "services.api", "api-worker": "services.api.worker", "scoring
 STOP_ORDER = (("api",), ("api-worker", "scoring"), ("redis",), ("postgres",))
 READY_SECONDS = 90.0
 RANKED_SECONDS = 120.0
+LAST_REQUESTS_SECONDS = 10.0
 GIVE_UP_AFTER_DEATHS = 3
 
 
@@ -43,7 +44,8 @@ class Installation:
         self.terminal = terminal
         self.database_url = settings.database_url or servers.database_url
         self.redis_url = settings.redis_url or servers.redis_url
-        self.supervisor = Supervisor(terminal.say)
+        self.api_key: str | None = None
+        self.supervisor = Supervisor(terminal.say, self._write_local_json)
 
     def environment(self) -> dict[str, str]:
         """What every process of this run is told."""
@@ -71,10 +73,12 @@ class Installation:
         await self._wait_ready()
         api_key, focus_rep_id = await self._seed()
         table = await self._ranked(api_key, focus_rep_id) if focus_rep_id else None
-        await asyncio.to_thread(self._write_local_json, api_key)
+        self.api_key = api_key
+        await asyncio.to_thread(self._write_local_json)
         self.terminal.summary(self.settings, api_key, table)
 
     async def stop(self) -> None:
+        self.api_key = None
         self.layout.local_json.unlink(missing_ok=True)
         await self.supervisor.stop(STOP_ORDER)
 
@@ -144,10 +148,13 @@ class Installation:
         self.terminal.say("scoring", f"has not settled on a ranking within {RANKED_SECONDS:.0f} s")
         return None
 
-    def _write_local_json(self, api_key: str) -> None:
+    def _write_local_json(self) -> None:
+        """Announce this run; again after each restart, as the pids have changed. Before it is ready, nothing."""
+        if self.api_key is None:
+            return
         facts = {
             "base_url": self.settings.base_url,
-            "api_key": api_key,
+            "api_key": self.api_key,
             "database_url": self.database_url,
             "redis_url": self.redis_url,
             "pids": {"supervisor": os.getpid(), **self.supervisor.pids()},
@@ -158,9 +165,11 @@ class Installation:
 async def run_installation(settings: LocalSettings, terminal: Terminal) -> None:
     """Run until SIGINT or SIGTERM; raises `StartupError` if it cannot start."""
     stop = _stop_event()
+    layout = open_layout(settings.data_dir)
     # A second run of the same directory is told so, not that the port of the first is taken.
-    with exclusive(open_layout(settings.data_dir)):
-        check_port(settings.port)
+    with exclusive(layout):
+        # What a killed run announced still lies there, and its api may be finishing its last requests.
+        await wait_for_port(settings.port, LAST_REQUESTS_SECONDS if layout.local_json.exists() else 0)
     async with _servers(settings, terminal) as servers:
         installation = Installation(settings, servers.layout, servers, terminal)
         try:

@@ -1,7 +1,10 @@
 """Checks before anything is started, so that what is wrong is said once and clearly."""
 
+import asyncio
+import contextlib
 import errno
 import socket
+import time
 
 import asyncpg
 from redis.asyncio import Redis
@@ -31,6 +34,17 @@ def check_port(port: int) -> None:
             raise StartupError(
                 f"Port {port} cannot be opened ({error.strerror}): set SIXTEEN_PORT to another."
             ) from error
+
+
+async def wait_for_port(port: int, seconds: float) -> None:
+    """As `check_port`, but for up to `seconds` wait until the port is free."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(StartupError):
+            check_port(port)
+            return
+        await asyncio.sleep(0.1)
+    check_port(port)
 
 
 async def check_database(url: str) -> str:

@@ -34,11 +34,12 @@ class Supervisor:
     """Children in the order they were added; `stop` goes through them group by group.
 
     A child that dies is started again after 0.2 s, doubling up to 5 s; the delay starts over once a child has
-    lived for 10 s. `say(name, line)` gets the lifecycle lines.
+    lived for 10 s. `say(name, line)` gets the lifecycle lines; `restarted` is called after each restart.
     """
 
-    def __init__(self, say: Callable[[str, str], None]) -> None:
+    def __init__(self, say: Callable[[str, str], None], restarted: Callable[[], None] = lambda: None) -> None:
         self._say = say
+        self._restarted = restarted
         self._kept: dict[str, _Kept] = {}
 
     def pids(self) -> dict[str, int]:
@@ -77,6 +78,7 @@ class Supervisor:
                 self._say(kept.name, f"could not be started: {error} Trying again in {delay:.1f} s")
             else:
                 self._say(kept.name, f"is running again (process {kept.child.pid})")
+                self._restarted()
                 return delay
 
     async def stop(self, groups: Sequence[Sequence[str]]) -> None:

@@ -1,7 +1,7 @@
 """What a person at the terminal sees of a run: lifecycle lines, warnings, and the summary when it is ready."""
 
 import json
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import datetime
 
 from rich.console import Console
@@ -10,7 +10,14 @@ from rich.table import Table
 
 from deploy.embedded.settings import LocalSettings
 
+WIDTH_WITHOUT_TERMINAL = 160
 COLOURS = {"api": "cyan", "api-worker": "magenta", "scoring": "blue", "postgres": "green", "redis": "yellow"}
+
+
+def make_console(*, stderr: bool = False) -> Console:
+    """A console as wide as the terminal; into a file or a pipe, wide enough that tables stay readable."""
+    console = Console(highlight=False, stderr=stderr)
+    return console if console.is_terminal else Console(highlight=False, stderr=stderr, width=WIDTH_WITHOUT_TERMINAL)
 
 
 class Terminal:
@@ -21,7 +28,7 @@ class Terminal:
 
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
-        self.console = Console(highlight=False, soft_wrap=True, stderr=as_json)
+        self.console = make_console(stderr=as_json)
 
     def status(self, what: str) -> AbstractContextManager[object]:
         """A spinner while something takes its time; nothing where the output is not a terminal."""
@@ -30,7 +37,9 @@ class Terminal:
     def say(self, name: str, line: str) -> None:
         time = datetime.now().astimezone().strftime("%H:%M:%S")
         colour = COLOURS.get(name, "bold")
-        self.console.print(f"[dim]{time}[/dim] [{colour}]{name:<10}[/{colour}] {escape(line)}")
+        # A terminal that was closed is no reason to stop in the middle of stopping.
+        with suppress(OSError):
+            self.console.print(f"[dim]{time}[/dim] [{colour}]{name:<10}[/{colour}] {escape(line)}", soft_wrap=True)
 
     def summary(self, settings: LocalSettings, api_key: str, table: Table | None) -> None:
         """The base URL, the key and the page to look at, then the ranked seats."""
