@@ -22,7 +22,7 @@ def include_object(item: Any, name: str | None, kind: str, *_: object) -> bool:
     return True
 
 
-def include_name(name: str | None, kind: str, parents: Any) -> bool:
+def include_name(name: str | None, kind: str, _: Any) -> bool:
     if kind == "schema":
         return name in OWN_SCHEMAS
     if kind == "table":

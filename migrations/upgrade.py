@@ -48,9 +48,7 @@ async def upgrade_async(url: str, revision: str = "head") -> None:
         async with engine.connect() as connection:
             await connection.run_sync(_upgrade_on, revision)
     except (OSError, asyncpg.PostgresConnectionError, asyncpg.InvalidCatalogNameError) as error:
-        raise MigrationRefused(
-            f"The database at {place} can't be reached ({error}). Is it running?"
-        ) from error
+        raise MigrationRefused(f"The database at {place} can't be reached ({error}). Is it running?") from error
     except DBAPIError as error:
         if isinstance(error.orig, BaseException) and "permission denied" in str(error.orig):
             raise MigrationRefused(

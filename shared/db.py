@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, cast
 from urllib.parse import parse_qs, urlsplit
@@ -19,10 +20,14 @@ from sqlalchemy import Executable, text
 from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from shared.effects import Effects
+
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
 Record: TypeAlias = asyncpg.Record
+# A row as its readers use it: by name. (Iterating over one gives values, so `dict(row)` it before walking its names.)
+Row: TypeAlias = Mapping[str, Any]
 Connection: TypeAlias = "asyncpg.Connection[Record] | PoolConnectionProxy[Record]"
 P = ParamSpec("P")
 
@@ -72,22 +77,24 @@ def statement(build: Callable[P, Executable]) -> Callable[P, Query]:
 class Tx:
     """One transaction inside one workspace. Services read and write through it; only the edges commit it."""
 
-    __slots__ = ("connection", "statements", "workspace_id")
+    __slots__ = ("connection", "effects", "now", "statements", "workspace_id")
 
-    def __init__(self, connection: Connection, workspace_id: UUID) -> None:
+    def __init__(self, connection: Connection, workspace_id: UUID, now: datetime) -> None:
         self.connection = connection
         self.workspace_id = workspace_id
+        self.now = now
+        self.effects = Effects()
         self.statements = 0
 
-    async def rows(self, query: Query, **given: Any) -> list[Record]:
+    async def rows(self, query: Query, **given: Any) -> list[Row]:
         self.statements += 1
         given.setdefault("workspace_id", self.workspace_id)
-        return await self.connection.fetch(query.sql, *query.values(given))
+        return cast("list[Row]", await self.connection.fetch(query.sql, *query.values(given)))
 
-    async def row(self, query: Query, **given: Any) -> Record | None:
+    async def row(self, query: Query, **given: Any) -> Row | None:
         self.statements += 1
         given.setdefault("workspace_id", self.workspace_id)
-        return await self.connection.fetchrow(query.sql, *query.values(given))
+        return cast("Row | None", await self.connection.fetchrow(query.sql, *query.values(given)))
 
     async def value(self, query: Query, **given: Any) -> Any:
         self.statements += 1
@@ -116,12 +123,16 @@ class Database:
         self.pool = pool
 
     @asynccontextmanager
-    async def transaction(self, workspace_id: UUID) -> AsyncIterator[Tx]:
-        """A transaction of one workspace, committed at the end: for jobs and commands."""
+    async def transaction(self, workspace_id: UUID, now: datetime | None = None) -> AsyncIterator[Tx]:
+        """A transaction of one workspace, committed at the end: for jobs and commands.
+
+        `now` is the time its facts are recorded at; the default is the real time. Whoever gathers effects writes
+        them (`shared.outbox.write_effects`) before leaving.
+        """
         async with self.pool.acquire() as connection:
             await connection.execute(begin_sql(workspace_id))
             try:
-                yield Tx(connection, workspace_id)
+                yield Tx(connection, workspace_id, now or datetime.now(UTC))
             except BaseException:
                 await rollback(connection)
                 raise

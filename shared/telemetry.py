@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import logging
 import sys
+from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -64,3 +66,11 @@ def configure_logging(service: str, level: str = "INFO") -> None:
     logging.getLogger("uvicorn.access").disabled = True
     logging.getLogger("arq").setLevel(logging.WARNING)
     structlog.contextvars.bind_contextvars(service=service)
+
+
+def access_log(**fields: Any) -> None:
+    """One line a request, written straight: the logging machinery would cost more than some requests do."""
+    if logging.getLogger().isEnabledFor(logging.INFO):
+        stamp = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = orjson.dumps({"event": "request", "level": "info", "timestamp": stamp, **fields})
+        sys.stdout.write(line.decode() + "\n")

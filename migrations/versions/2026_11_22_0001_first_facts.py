@@ -77,9 +77,7 @@ def upgrade() -> None:
         sa.Column("subject_type", sa.Text(), nullable=False),
         sa.Column("subject_id", sa.UUID(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=True),
-        sa.Column(
-            "changes", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False
-        ),
+        sa.Column("changes", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False),
         sa.PrimaryKeyConstraint("workspace_id", "id", name=op.f("pk_audit_entries")),
         schema="sales",
     )
@@ -102,9 +100,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("workspace_id", "digest", name=op.f("pk_idempotency_keys")),
         schema="sales",
     )
-    op.create_index(
-        "ix_idempotency_keys_age", "idempotency_keys", ["recorded_at"], unique=False, schema="sales"
-    )
+    op.create_index("ix_idempotency_keys_age", "idempotency_keys", ["recorded_at"], unique=False, schema="sales")
     op.create_table(
         "import_chunks",
         sa.Column("workspace_id", sa.UUID(), nullable=False),
@@ -123,9 +119,7 @@ def upgrade() -> None:
         sa.Column("pointer", sa.Text(), nullable=False),
         sa.Column("code", sa.Text(), nullable=False),
         sa.Column("message", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint(
-            "workspace_id", "import_id", "row", "position", name=op.f("pk_import_errors")
-        ),
+        sa.PrimaryKeyConstraint("workspace_id", "import_id", "row", "position", name=op.f("pk_import_errors")),
         schema="sales",
     )
     op.create_table(
@@ -145,10 +139,7 @@ def upgrade() -> None:
         sa.Column("rows_failed", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("rows_total", sa.Integer(), nullable=True),
         sa.Column(
-            "checkpoint",
-            postgresql.JSONB(astext_type=sa.Text()),
-            server_default=sa.text("'{}'"),
-            nullable=False,
+            "checkpoint", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False
         ),
         sa.Column("cancel_requested", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("lease_token", sa.UUID(), nullable=True),
@@ -262,9 +253,7 @@ def upgrade() -> None:
         sa.Column("subject_id", sa.UUID(), nullable=False),
         sa.Column("version", sa.BigInteger(), server_default=sa.text("1"), nullable=False),
         sa.Column("lane", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
-        sa.Column(
-            "cause", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False
-        ),
+        sa.Column("cause", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False),
         sa.Column("marked_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint(
             "subject_type IN ('opportunity', 'customer', 'owner', 'workspace')",
@@ -274,11 +263,7 @@ def upgrade() -> None:
         schema="scoring",
     )
     op.create_index(
-        "ix_dirty_marks_order",
-        "dirty_marks",
-        ["workspace_id", "lane", "marked_at"],
-        unique=False,
-        schema="scoring",
+        "ix_dirty_marks_order", "dirty_marks", ["workspace_id", "lane", "marked_at"], unique=False, schema="scoring"
     )
     op.create_table(
         "drains",
@@ -324,9 +309,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("workspace_id", "id", name=op.f("pk_moves")),
         schema="scoring",
     )
-    op.create_index(
-        "ix_moves_owner", "moves", ["workspace_id", "owner_id", "id"], unique=False, schema="scoring"
-    )
+    op.create_index("ix_moves_owner", "moves", ["workspace_id", "owner_id", "id"], unique=False, schema="scoring")
     op.create_index(
         "ix_moves_subject",
         "moves",
@@ -365,11 +348,7 @@ def upgrade() -> None:
     op.create_index("ix_scores_due", "scores", ["next_due_at"], unique=False, schema="scoring")
     op.create_index("ix_scores_owner", "scores", ["workspace_id", "owner_id"], unique=False, schema="scoring")
     op.create_index(
-        "ix_scores_priority",
-        "scores",
-        ["workspace_id", sa.literal_column("priority DESC"), "opportunity_id"],
-        unique=False,
-        schema="scoring",
+        "ix_scores_priority", "scores", ["workspace_id", "priority", "opportunity_id"], unique=False, schema="scoring"
     )
     op.create_table(
         "seats",
@@ -388,16 +367,12 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "band IN ('engage', 'track', 'monitor', 'backlog', 'muted')", name=op.f("ck_seats_band_known")
         ),
-        sa.CheckConstraint(
-            "subject_type IN ('opportunity', 'customer')", name=op.f("ck_seats_subject_type_known")
-        ),
+        sa.CheckConstraint("subject_type IN ('opportunity', 'customer')", name=op.f("ck_seats_subject_type_known")),
         sa.PrimaryKeyConstraint("workspace_id", "subject_type", "subject_id", name=op.f("pk_seats")),
         schema="scoring",
     )
     op.create_index("ix_seats_due", "seats", ["next_due_at"], unique=False, schema="scoring")
-    op.create_index(
-        "ix_seats_owner", "seats", ["workspace_id", "owner_id", "rank"], unique=False, schema="scoring"
-    )
+    op.create_index("ix_seats_owner", "seats", ["workspace_id", "owner_id", "rank"], unique=False, schema="scoring")
     op.create_table(
         "members",
         sa.Column("workspace_id", sa.UUID(), nullable=False),
@@ -474,16 +449,10 @@ def upgrade() -> None:
         sa.Column("typical_hours", sa.Float(), nullable=False),
         sa.Column("base_win_rate", sa.Float(), nullable=False),
         sa.Column("evidences_class", sa.Text(), nullable=True),
-        sa.CheckConstraint(
-            "evidences_class IN ('A', 'B', 'C')", name=op.f("ck_stages_evidences_class_known")
-        ),
+        sa.CheckConstraint("evidences_class IN ('A', 'B', 'C')", name=op.f("ck_stages_evidences_class_known")),
         sa.CheckConstraint("side IN ('ours', 'customer')", name=op.f("ck_stages_side_known")),
-        sa.CheckConstraint(
-            "base_win_rate > 0 AND base_win_rate <= 1", name=op.f("ck_stages_base_win_rate_range")
-        ),
-        sa.CheckConstraint(
-            "typical_days >= 0 AND typical_hours >= 0", name=op.f("ck_stages_typical_not_negative")
-        ),
+        sa.CheckConstraint("base_win_rate > 0 AND base_win_rate <= 1", name=op.f("ck_stages_base_win_rate_range")),
+        sa.CheckConstraint("typical_days >= 0 AND typical_hours >= 0", name=op.f("ck_stages_typical_not_negative")),
         sa.ForeignKeyConstraint(
             ["workspace_id", "process_id"],
             ["sales.processes.workspace_id", "sales.processes.id"],
@@ -543,10 +512,7 @@ def upgrade() -> None:
         sa.Column("tier", sa.Text(), nullable=True),
         sa.Column("notes", sa.Text(), nullable=True),
         sa.Column(
-            "attributes",
-            postgresql.JSONB(astext_type=sa.Text()),
-            server_default=sa.text("'{}'"),
-            nullable=False,
+            "attributes", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False
         ),
         sa.Column("owner_changed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("external_source", sa.Text(), nullable=True),
@@ -569,18 +535,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("workspace_id", "id", name=op.f("pk_customers")),
         schema="sales",
     )
+    op.create_index("ix_customers_name", "customers", ["workspace_id", "sort_key", "id"], unique=False, schema="sales")
+    op.create_index("ix_customers_owner", "customers", ["workspace_id", "owner_id"], unique=False, schema="sales")
     op.create_index(
-        "ix_customers_name", "customers", ["workspace_id", "sort_key", "id"], unique=False, schema="sales"
-    )
-    op.create_index(
-        "ix_customers_owner", "customers", ["workspace_id", "owner_id"], unique=False, schema="sales"
-    )
-    op.create_index(
-        "ix_customers_updated",
-        "customers",
-        ["workspace_id", "updated_at", "id"],
-        unique=False,
-        schema="sales",
+        "ix_customers_updated", "customers", ["workspace_id", "updated_at", "id"], unique=False, schema="sales"
     )
     op.create_index(
         "uq_customers_external",
@@ -610,9 +568,7 @@ def upgrade() -> None:
         sa.CheckConstraint("(kind = 'pin') = (band IS NOT NULL)", name=op.f("ck_pins_band_where_pinned")),
         sa.CheckConstraint("band IN ('engage', 'track', 'monitor')", name=op.f("ck_pins_band_known")),
         sa.CheckConstraint("kind IN ('pin', 'mute')", name=op.f("ck_pins_kind_known")),
-        sa.CheckConstraint(
-            "subject_type IN ('opportunity', 'customer')", name=op.f("ck_pins_subject_type_known")
-        ),
+        sa.CheckConstraint("subject_type IN ('opportunity', 'customer')", name=op.f("ck_pins_subject_type_known")),
         sa.ForeignKeyConstraint(
             ["workspace_id", "created_by"],
             ["sales.members.workspace_id", "sales.members.id"],
@@ -661,11 +617,7 @@ def upgrade() -> None:
         schema="sales",
     )
     op.create_index(
-        "uq_teams_name",
-        "teams",
-        ["workspace_id", sa.literal_column("lower(name)")],
-        unique=True,
-        schema="sales",
+        "uq_teams_name", "teams", ["workspace_id", sa.literal_column("lower(name)")], unique=True, schema="sales"
     )
     op.create_table(
         "contacts",
@@ -703,12 +655,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("workspace_id", "id", name=op.f("pk_contacts")),
         schema="sales",
     )
-    op.create_index(
-        "ix_contacts_customer", "contacts", ["workspace_id", "customer_id"], unique=False, schema="sales"
-    )
-    op.create_index(
-        "ix_contacts_name", "contacts", ["workspace_id", "sort_key", "id"], unique=False, schema="sales"
-    )
+    op.create_index("ix_contacts_customer", "contacts", ["workspace_id", "customer_id"], unique=False, schema="sales")
+    op.create_index("ix_contacts_name", "contacts", ["workspace_id", "sort_key", "id"], unique=False, schema="sales")
     op.create_index(
         "ix_contacts_updated", "contacts", ["workspace_id", "updated_at", "id"], unique=False, schema="sales"
     )
@@ -760,10 +708,7 @@ def upgrade() -> None:
         sa.Column("source", sa.Text(), nullable=True),
         sa.Column("notes", sa.Text(), nullable=True),
         sa.Column(
-            "attributes",
-            postgresql.JSONB(astext_type=sa.Text()),
-            server_default=sa.text("'{}'"),
-            nullable=False,
+            "attributes", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False
         ),
         sa.Column("owner_changed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("external_source", sa.Text(), nullable=True),
@@ -776,12 +721,10 @@ def upgrade() -> None:
         sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint("line IN ('short', 'long')", name=op.f("ck_opportunities_line_known")),
         sa.CheckConstraint(
-            "status IN ('open', 'won', 'lost', 'abandoned', 'cancelled')",
-            name=op.f("ck_opportunities_status_known"),
+            "status IN ('open', 'won', 'lost', 'abandoned', 'cancelled')", name=op.f("ck_opportunities_status_known")
         ),
         sa.CheckConstraint(
-            "(external_source IS NULL) = (external_id IS NULL)",
-            name=op.f("ck_opportunities_external_id_whole"),
+            "(external_source IS NULL) = (external_id IS NULL)", name=op.f("ck_opportunities_external_id_whole")
         ),
         sa.ForeignKeyConstraint(
             ["workspace_id", "customer_id"],
@@ -812,18 +755,10 @@ def upgrade() -> None:
         schema="sales",
     )
     op.create_index(
-        "ix_opportunities_customer",
-        "opportunities",
-        ["workspace_id", "customer_id"],
-        unique=False,
-        schema="sales",
+        "ix_opportunities_customer", "opportunities", ["workspace_id", "customer_id"], unique=False, schema="sales"
     )
     op.create_index(
-        "ix_opportunities_name",
-        "opportunities",
-        ["workspace_id", "sort_key", "id"],
-        unique=False,
-        schema="sales",
+        "ix_opportunities_name", "opportunities", ["workspace_id", "sort_key", "id"], unique=False, schema="sales"
     )
     op.create_index(
         "ix_opportunities_owner_open",
@@ -834,11 +769,7 @@ def upgrade() -> None:
         postgresql_where=sa.text("status = 'open'"),
     )
     op.create_index(
-        "ix_opportunities_updated",
-        "opportunities",
-        ["workspace_id", "updated_at", "id"],
-        unique=False,
-        schema="sales",
+        "ix_opportunities_updated", "opportunities", ["workspace_id", "updated_at", "id"], unique=False, schema="sales"
     )
     op.create_index(
         "uq_opportunities_external",
@@ -903,8 +834,7 @@ def upgrade() -> None:
             "direction IN ('two_way', 'inbound', 'outbound')", name=op.f("ck_interactions_direction_known")
         ),
         sa.CheckConstraint(
-            "(external_source IS NULL) = (external_id IS NULL)",
-            name=op.f("ck_interactions_external_id_whole"),
+            "(external_source IS NULL) = (external_id IS NULL)", name=op.f("ck_interactions_external_id_whole")
         ),
         sa.ForeignKeyConstraint(
             ["workspace_id", "customer_id"],
@@ -939,11 +869,7 @@ def upgrade() -> None:
         schema="sales",
     )
     op.create_index(
-        "ix_interactions_updated",
-        "interactions",
-        ["workspace_id", "updated_at", "id"],
-        unique=False,
-        schema="sales",
+        "ix_interactions_updated", "interactions", ["workspace_id", "updated_at", "id"], unique=False, schema="sales"
     )
     op.create_index(
         "uq_interactions_external",
@@ -960,9 +886,7 @@ def upgrade() -> None:
         sa.Column("member_id", sa.UUID(), nullable=False),
         sa.Column("role", sa.Text(), nullable=False),
         sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
-        sa.CheckConstraint(
-            "role IN ('specialist', 'collaborator')", name=op.f("ck_opportunity_members_role_known")
-        ),
+        sa.CheckConstraint("role IN ('specialist', 'collaborator')", name=op.f("ck_opportunity_members_role_known")),
         sa.ForeignKeyConstraint(
             ["workspace_id", "member_id"],
             ["sales.members.workspace_id", "sales.members.id"],
@@ -973,9 +897,7 @@ def upgrade() -> None:
             ["sales.opportunities.workspace_id", "sales.opportunities.id"],
             name=op.f("fk_opportunity_members_opportunity_id"),
         ),
-        sa.PrimaryKeyConstraint(
-            "workspace_id", "opportunity_id", "member_id", name=op.f("pk_opportunity_members")
-        ),
+        sa.PrimaryKeyConstraint("workspace_id", "opportunity_id", "member_id", name=op.f("pk_opportunity_members")),
         schema="sales",
     )
     op.create_index(
@@ -1003,20 +925,16 @@ def upgrade() -> None:
         sa.Column("occurred_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint(
-            "(action IN ('back', 'void')) = (passage_id IS NOT NULL)",
-            name=op.f("ck_transitions_passage_where_due"),
+            "(action IN ('back', 'void')) = (passage_id IS NOT NULL)", name=op.f("ck_transitions_passage_where_due")
         ),
         sa.CheckConstraint(
-            "(action IN ('pass', 'back', 'void')) = (stage_id IS NOT NULL)",
-            name=op.f("ck_transitions_stage_where_due"),
+            "(action IN ('pass', 'back', 'void')) = (stage_id IS NOT NULL)", name=op.f("ck_transitions_stage_where_due")
         ),
         sa.CheckConstraint(
             "action IN ('pass', 'back', 'void', 'lose', 'abandon', 'reopen', 'cancel')",
             name=op.f("ck_transitions_action_known"),
         ),
-        sa.CheckConstraint(
-            "criteria IN ('met', 'unverified', 'waived')", name=op.f("ck_transitions_criteria_known")
-        ),
+        sa.CheckConstraint("criteria IN ('met', 'unverified', 'waived')", name=op.f("ck_transitions_criteria_known")),
         sa.ForeignKeyConstraint(
             ["workspace_id", "member_id"],
             ["sales.members.workspace_id", "sales.members.id"],
@@ -1070,9 +988,7 @@ def upgrade() -> None:
             ["sales.interactions.workspace_id", "sales.interactions.id"],
             name=op.f("fk_interaction_contacts_interaction_id"),
         ),
-        sa.PrimaryKeyConstraint(
-            "workspace_id", "interaction_id", "contact_id", name=op.f("pk_interaction_contacts")
-        ),
+        sa.PrimaryKeyConstraint("workspace_id", "interaction_id", "contact_id", name=op.f("pk_interaction_contacts")),
         schema="sales",
     )
     op.create_index(
@@ -1106,8 +1022,7 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
-            "kind IN ('promise', 'next_step', 'stage_work', 'greeting', 'other')",
-            name=op.f("ck_tasks_kind_known"),
+            "kind IN ('promise', 'next_step', 'stage_work', 'greeting', 'other')", name=op.f("ck_tasks_kind_known")
         ),
         sa.CheckConstraint("status IN ('open', 'done', 'cancelled')", name=op.f("ck_tasks_status_known")),
         sa.CheckConstraint(
@@ -1144,15 +1059,9 @@ def upgrade() -> None:
         schema="sales",
         postgresql_where=sa.text("status = 'open'"),
     )
-    op.create_index(
-        "ix_tasks_customer", "tasks", ["workspace_id", "customer_id"], unique=False, schema="sales"
-    )
-    op.create_index(
-        "ix_tasks_opportunity", "tasks", ["workspace_id", "opportunity_id"], unique=False, schema="sales"
-    )
-    op.create_index(
-        "ix_tasks_updated", "tasks", ["workspace_id", "updated_at", "id"], unique=False, schema="sales"
-    )
+    op.create_index("ix_tasks_customer", "tasks", ["workspace_id", "customer_id"], unique=False, schema="sales")
+    op.create_index("ix_tasks_opportunity", "tasks", ["workspace_id", "opportunity_id"], unique=False, schema="sales")
+    op.create_index("ix_tasks_updated", "tasks", ["workspace_id", "updated_at", "id"], unique=False, schema="sales")
     op.create_index(
         "uq_tasks_external",
         "tasks",

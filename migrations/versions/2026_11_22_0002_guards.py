@@ -110,7 +110,10 @@ CROSS_WORKSPACE = [
     "CREATE POLICY any_workspace ON scoring.dirty_marks FOR SELECT TO sixteen_scoring USING (true)",
     "CREATE POLICY any_workspace ON scoring.scores FOR SELECT TO sixteen_api USING (true)",
     "CREATE POLICY any_workspace ON sales.imports FOR SELECT TO sixteen_api USING (true)",
+    "CREATE POLICY any_workspace ON scoring.seats FOR SELECT TO sixteen_api USING (true)",
 ]
+# For the same sake the owner of the tables may count them whole, through two functions and no other way.
+COUNTED = ("scoring.dirty_marks", "events.outbox")
 
 ENSURE_PARTITIONS = """
 CREATE FUNCTION events.ensure_partitions(first_day date, last_day date) RETURNS integer
@@ -136,6 +139,31 @@ BEGIN
 EXCEPTION WHEN duplicate_table THEN
   RETURN made; -- another process makes the same ones
 END $$
+"""
+
+# The queues' depth is a number of the installation, not of a workspace: counted as the owner, past the tenants' wall.
+QUEUE_DEPTH = """
+CREATE FUNCTION scoring.queue_depth(OUT depth bigint, OUT age double precision)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$
+  SELECT count(*), coalesce(extract(epoch FROM now() - min(marked_at)), 0) FROM scoring.dirty_marks
+$$
+"""
+
+# Events beyond the horizon can't be shown yet: a transaction older than they are is still open.
+HORIZON_AGE = """
+CREATE FUNCTION events.horizon_age() RETURNS double precision
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$
+  SELECT coalesce(extract(epoch FROM now() - min(recorded_at)), 0) FROM events.outbox
+  WHERE xid >= pg_snapshot_xmin(pg_current_snapshot()) AND recorded_at > now() - interval '1 day'
+$$
+"""
+
+ATTRIBUTES_WITHIN = """
+CREATE FUNCTION sales.attributes_within(attributes jsonb, low jsonb, high jsonb) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+  SELECT NOT EXISTS (SELECT FROM jsonb_each(low) b WHERE NOT coalesce(attributes -> b.key >= b.value, false))
+    AND NOT EXISTS (SELECT FROM jsonb_each(high) b WHERE NOT coalesce(attributes -> b.key <= b.value, false))
+$$
 """
 
 DROP_PARTITIONS = """
@@ -188,7 +216,10 @@ def upgrade() -> None:
         )
     for statement in CROSS_WORKSPACE:
         op.execute(statement)
-    for function in (ENSURE_PARTITIONS, DROP_PARTITIONS):
+    for table in COUNTED:
+        op.execute(f"CREATE POLICY counted ON {table} FOR SELECT TO CURRENT_USER USING (true)")
+    op.execute("GRANT SELECT ON public.alembic_version TO sixteen_api, sixteen_scoring")
+    for function in (ENSURE_PARTITIONS, DROP_PARTITIONS, ATTRIBUTES_WITHIN, QUEUE_DEPTH, HORIZON_AGE):
         op.execute(function)
     for signature in ("ensure_partitions(date, date)", "drop_partitions(date)"):
         op.execute(f"REVOKE ALL ON FUNCTION events.{signature} FROM PUBLIC")
@@ -201,7 +232,10 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("DROP FUNCTION events.ensure_partitions, events.drop_partitions")
+    op.execute("DROP FUNCTION events.ensure_partitions, events.drop_partitions, sales.attributes_within")
+    op.execute("DROP FUNCTION scoring.queue_depth, events.horizon_age")
+    for table in COUNTED:
+        op.execute(f"DROP POLICY counted ON {table}")
     for statement in CROSS_WORKSPACE:
         op.execute(f"DROP POLICY any_workspace ON {statement.split(' ON ')[1].split(' ')[0]}")
     for schema, table, _ in tenant_tables():

@@ -76,7 +76,7 @@ scores = tenant_table(
     time_column("next_due_at"),
     time_column("scored_at", nullable=False),
     Index("ix_scores_owner", "workspace_id", "owner_id"),
-    Index("ix_scores_priority", "workspace_id", text("priority DESC"), "opportunity_id"),
+    Index("ix_scores_priority", "workspace_id", "priority", "opportunity_id"),
     Index("ix_scores_due", "next_due_at"),
     schema=SCORING,
     key=("opportunity_id",),

@@ -1,0 +1,251 @@
+"""The edge of a request: one transaction, committed with its effects before the response is sent.
+
+A route asks for `principal` and `tx`. `EdgeRoute` opens the transaction when a route first asks for it, and when
+the route has made its response writes the effects, stores the answer under the Idempotency-Key, commits, and only
+then lets the response go; any exception rolls everything back. Services never commit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Coroutine, Mapping
+from datetime import datetime
+from typing import Annotated, Any
+
+import asyncpg
+import orjson
+from fastapi import Depends, Request, Response, Security
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
+
+from services.api.errors import (
+    BadRequest,
+    Forbidden,
+    IdempotencyKeyReused,
+    MalformedJson,
+    RequestInFlight,
+    Unauthorized,
+    UnsupportedMediaType,
+)
+from services.api.state import State
+from shared.clock import Clock
+from shared.db import Connection, Tx, begin_sql, rollback, sql
+from shared.outbox import WRITE_EFFECTS, effect_values
+from shared.queue import DRAIN, SCORING_QUEUE
+from shared.tenancy import Principal
+
+JSON_TYPES = ("application/json", "application/merge-patch+json")
+STORED_HEADERS = ("location", "etag", "content-type")
+REPLAY = sql(
+    "SELECT request_hash, status, headers, body FROM sales.idempotency_keys"
+    " WHERE workspace_id = :workspace_id AND digest = :digest"
+)
+STORE_ANSWER = sql(
+    "UPDATE sales.idempotency_keys SET status = :status, headers = :headers, body = :body"
+    " WHERE workspace_id = :workspace_id AND digest = :digest"
+)
+
+
+class EdgeTx(Tx):
+    """The transaction of one request."""
+
+    __slots__ = ("digest", "principal", "request_hash")
+
+    def __init__(self, connection: Connection, principal: Principal, now: datetime) -> None:
+        super().__init__(connection, principal.workspace_id, now)
+        self.principal = principal
+        self.digest: bytes | None = None
+        self.request_hash: bytes | None = None
+
+
+class Replay(Exception):
+    """The request was answered before under its Idempotency-Key: this is that answer."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__("replayed")
+        self.response = response
+
+
+class JsonRequest(Request):
+    """Reads JSON with orjson, which also bounds its depth."""
+
+    async def json(self) -> Any:
+        if not hasattr(self, "_json"):
+            try:
+                self._json = orjson.loads(await self.body())
+            except orjson.JSONDecodeError as error:
+                raise MalformedJson(f"The body is not valid JSON: {error}.") from error
+        return self._json
+
+
+class EdgeRoute(APIRoute):
+    """A route whose transaction begins and ends here."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+        takes_json = self.body_field is not None and not (self.openapi_extra or {}).get("x-upload")
+
+        async def run(received: Request) -> Response:
+            request = JsonRequest(received.scope, received.receive)
+            if takes_json:
+                _require_json(request)
+            try:
+                response = await handle(request)
+            except Replay as replay:
+                await _leave(request)
+                return replay.response
+            except BaseException:
+                await _leave(request)
+                raise
+            await _finish(request, response)
+            return response
+
+        return run
+
+
+def _require_json(request: Request) -> None:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in JSON_TYPES:
+        raise UnsupportedMediaType(f"Send {' or '.join(JSON_TYPES)}.")
+
+
+async def _leave(request: Request) -> None:
+    tx: EdgeTx | None = request.scope.pop("sixteen.tx", None)
+    if tx is not None:
+        state: State = request.app.state.sixteen
+        try:
+            await rollback(tx.connection)
+        finally:
+            await state.database.pool.release(tx.connection)  # type: ignore[arg-type]
+
+
+async def _finish(request: Request, response: Response) -> None:
+    tx: EdgeTx | None = request.scope.get("sixteen.tx")
+    if tx is None:
+        return
+    state: State = request.app.state.sixteen
+    try:
+        await write_request_effects(tx, request)
+        if tx.digest is not None and response.status_code < 500:
+            headers = {name: value for name, value in response.headers.items() if name in STORED_HEADERS}
+            await tx.run(
+                STORE_ANSWER,
+                digest=tx.digest,
+                status=response.status_code,
+                headers=headers,
+                body=bytes(response.body),
+            )
+        await tx.connection.execute("COMMIT")
+    except BaseException:
+        await _leave(request)
+        raise
+    request.scope.pop("sixteen.tx")
+    await state.database.pool.release(tx.connection)  # type: ignore[arg-type]
+    if tx.effects.marks:
+        state.nudger.nudge(SCORING_QUEUE, DRAIN)
+
+
+async def write_request_effects(tx: EdgeTx, request: Request) -> None:
+    if tx.effects:
+        await tx.run(
+            WRITE_EFFECTS,
+            **effect_values(
+                tx.effects,
+                recorded_at=tx.now,
+                actor_id=tx.principal.member_id,
+                request_id=request.scope["sixteen.request_id"],
+                traceparent=request.scope["sixteen.traceparent"],
+            ),
+        )
+
+
+_bearer = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer sixteen_live_…`")
+
+
+async def authorize(
+    request: Request,
+    scopes: SecurityScopes,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> Principal:
+    """The caller, who must hold every scope the route names."""
+    if bearer is None:
+        raise Unauthorized("Send an API key: Authorization: Bearer sixteen_live_…")
+    state: State = request.app.state.sixteen
+    principal = await state.identities.principal(bearer.credentials)
+    request.scope["sixteen.principal"] = principal
+    for scope in scopes.scopes:
+        if scope not in principal.scopes:
+            raise Forbidden(f"This needs the scope {scope}, which the caller does not hold.")
+    return principal
+
+
+async def begin(request: Request) -> Tx:
+    """Opens the request's transaction in the caller's workspace; on a POST the Idempotency-Key is taken with it.
+
+    A route names its principal before its transaction: who has not been let in has no workspace to enter.
+    """
+    state: State = request.app.state.sixteen
+    principal: Principal = request.scope["sixteen.principal"]
+    clock: Clock = state.clock
+    key = request.headers.get("idempotency-key") if request.method == "POST" else None
+    connection = await state.database.pool.acquire()
+    tx = EdgeTx(connection, principal, clock.now())
+    request.scope["sixteen.tx"] = tx
+    if key is None:
+        await connection.execute(begin_sql(principal.workspace_id))
+        return tx
+    tx.digest = key_digest(key, request)
+    tx.request_hash = await body_hash(request)
+    try:
+        await connection.execute(begin_sql(principal.workspace_id, reserve_key(tx)))
+    except asyncpg.UniqueViolationError:
+        await rollback(connection)
+        await connection.execute(begin_sql(principal.workspace_id))
+        raise await _answered_before(tx) from None
+    except asyncpg.LockNotAvailableError:
+        raise RequestInFlight from None
+    return tx
+
+
+def key_digest(key: str, request: Request) -> bytes:
+    """One key is one request: the same key on another path is another request."""
+    bare = key.strip().removeprefix('"').removesuffix('"')
+    if not bare or len(bare) > 255:
+        raise BadRequest("Idempotency-Key must have 1 to 255 characters.")
+    return hashlib.sha256(f"{request.method} {request.url.path}\n{bare}".encode()).digest()
+
+
+async def body_hash(request: Request) -> bytes:
+    body = await request.body()
+    if request.headers.get("content-type", "").startswith(JSON_TYPES) and body:
+        body = orjson.dumps(await request.json(), option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(body).digest()
+
+
+def reserve_key(tx: EdgeTx) -> list[str]:
+    """Takes the key with the transaction: a second request waits a moment for the first, and then replays it."""
+    digest, body = (tx.digest or b"").hex(), (tx.request_hash or b"").hex()
+    return [
+        "SET LOCAL lock_timeout = '2s'",
+        "INSERT INTO sales.idempotency_keys (workspace_id, digest, request_hash, recorded_at)"
+        f" VALUES ('{tx.workspace_id}', '\\x{digest}', '\\x{body}', now())",
+        "SET LOCAL lock_timeout = 0",
+    ]
+
+
+async def _answered_before(tx: EdgeTx) -> Exception:
+    row = await tx.row(REPLAY, digest=tx.digest)
+    if row is None or row["status"] is None:
+        return RequestInFlight()
+    if row["request_hash"] != tx.request_hash:
+        return IdempotencyKeyReused("This Idempotency-Key belongs to a request with another body.")
+    headers: Mapping[str, str] = row["headers"]
+    return Replay(Response(row["body"], row["status"], {**headers, "Idempotency-Replayed": "true"}))
+
+
+EdgeTransaction = Annotated[Tx, Depends(begin)]
+
+
+def requires(*scopes: str) -> Any:
+    """For annotations: `Annotated[Principal, requires("customers:read")]`."""
+    return Security(authorize, scopes=list(scopes))

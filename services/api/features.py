@@ -1,0 +1,8 @@
+"""The routers of all features, in the order of the documentation."""
+
+from __future__ import annotations
+
+from services.api.customers.routes import router as customers
+from services.api.opportunities.routes import router as opportunities
+
+ROUTERS = (customers, opportunities)

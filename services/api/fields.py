@@ -1,0 +1,127 @@
+"""Types of fields that many resources share, with their bounds."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    StringConstraints,
+    WithJsonSchema,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+from pypinyin import lazy_pinyin
+
+from shared.catalog.labels import Labels
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+def _no_control(text: str) -> str:
+    if _CONTROL.search(text):
+        raise ValueError("control characters are not allowed")
+    return text
+
+
+Name = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_no_control)
+]
+ShortText = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500), AfterValidator(_no_control)
+]
+LongText = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000), AfterValidator(_no_control)
+]
+ExternalText = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_no_control)
+]
+EmailText = Annotated[
+    str, StringConstraints(strip_whitespace=True, max_length=320, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")
+]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+def _aware(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        raise ValueError("the time needs a zone, such as Z")
+    return value.astimezone(UTC)
+
+
+Instant = Annotated[datetime, AfterValidator(_aware)]
+Day = Annotated[date, Field()]
+
+
+def _uuid_v7(value: UUID) -> UUID:
+    if value.version != 7:
+        raise ValueError("an id made by the client must be a UUID of version 7")
+    return value
+
+
+ClientId = Annotated[UUID, AfterValidator(_uuid_v7)]
+
+
+def _decimal_from_text(value: Any) -> Any:
+    if isinstance(value, float | int) and not isinstance(value, bool):
+        raise ValueError('an amount is a string, such as "123.45"')
+    return value
+
+
+NotNegativeAmount = Annotated[
+    Decimal,
+    BeforeValidator(_decimal_from_text),
+    Field(ge=0, max_digits=18, decimal_places=4, allow_inf_nan=False),
+    WithJsonSchema({"type": "string", "format": "decimal", "pattern": r"^\d{1,14}(\.\d{1,4})?$"}),
+]
+
+
+class Strict(BaseModel):
+    """A body that refuses what it does not know."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+
+class Money(Strict):
+    """An amount of a currency; the amount is a decimal in a string, so that nothing is rounded on the way."""
+
+    amount: NotNegativeAmount = Field(examples=["123.45"])
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] = Field(
+        description="ISO 4217 code.", examples=["CNY"]
+    )
+
+
+@dataclass(frozen=True)
+class Known:
+    """A code of the catalog: refused when unknown; the schema lists the known values and stays open to new ones."""
+
+    labels: Labels
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {**handler(schema), "x-known-values": list(self.labels)}
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.labels))
+
+    def _check(self, value: str) -> str:
+        if value not in self.labels:
+            raise ValueError(f"must be one of {', '.join(self.labels)}")
+        return value
+
+
+def sort_key(name: str) -> str:
+    """The key that puts Chinese names in pinyin order among Latin ones: lower case, Han characters spelt out."""
+    return " ".join(lazy_pinyin(name)).lower()[:400]

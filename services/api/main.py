@@ -1,0 +1,79 @@
+"""The api as a whole: `create_app` is the only place where its parts meet."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+
+from services.api import handlers, health, openapi
+from services.api.auth.identity import Identities
+from services.api.features import ROUTERS
+from services.api.middleware import Edge
+from services.api.pagination import Cursors
+from services.api.settings import ApiSettings
+from services.api.state import State
+from shared import telemetry
+from shared.clock import Clock, SystemClock
+from shared.db import open_database
+from shared.queue import Nudger
+
+
+def create_app(settings: ApiSettings | None = None, clock: Clock | None = None) -> FastAPI:
+    """The application; settings come from the environment unless given."""
+    settings = settings or ApiSettings()
+    app = FastAPI(
+        title="Sixteen",
+        version=openapi.VERSION,
+        description=openapi.DESCRIPTION,
+        lifespan=_lifespan(settings, clock or SystemClock()),
+        openapi_url="/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        separate_input_output_schemas=False,
+    )
+    app.state.cursors = Cursors(settings.secret_key.get_secret_value())
+    handlers.install(app)
+    app.include_router(health.router)
+    for router in ROUTERS:
+        app.include_router(router)
+    app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors_origins),
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key"],
+            expose_headers=["ETag", "Location", "X-Request-Id", "Idempotency-Replayed", "Retry-After"],
+        )
+    app.add_middleware(Edge, body_limit=settings.body_limit, upload_limit=settings.upload_limit)
+    return app
+
+
+def _lifespan(settings: ApiSettings, clock: Clock) -> Any:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        telemetry.configure_logging("api", settings.log_level)
+        database = await open_database(
+            settings.database_url,
+            settings.role,
+            size=settings.database_pool,
+            statement_cache=settings.statement_cache,
+            statement_timeout_ms=settings.statement_timeout_ms,
+        )
+        nudger = Nudger(settings.redis_url)
+        nudger.start()
+        state = State(settings, database, Identities(database, settings.identity_ttl), nudger, clock, ready=True)
+        app.state.sixteen = state
+        try:
+            yield
+        finally:
+            state.ready = False
+            await nudger.close()
+            await database.close()
+
+    return lifespan

@@ -1,0 +1,50 @@
+"""The OpenAPI document: one problem shape, no twin schemas, nulls as types."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from services.api.errors import ProblemDocument
+
+VERSION = "0.1.0"
+DESCRIPTION = (
+    "Which 16 of your 400 customers deserve attention now, why, and what to do next.\n\n"
+    "Errors are `application/problem+json` with a stable `code`. Lists are `{data, next_cursor, has_more}`. "
+    "Send `Idempotency-Key` with a POST to be able to repeat it safely, and `If-Match` with a change to be sure of "
+    "what is changed."
+)
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """The document, made once."""
+    if app.openapi_schema is None:
+        made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        schemas = made.setdefault("components", {}).setdefault("schemas", {})
+        problem = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas.update(problem.pop("$defs", {}))
+        schemas["Problem"] = problem
+        app.openapi_schema = _plain_nulls(made)
+    return app.openapi_schema
+
+
+def _plain_nulls(node: Any) -> Any:
+    """`anyOf: [X, null]` becomes X with a null type: generators then make one nullable field, not a union."""
+    if isinstance(node, list):
+        return [_plain_nulls(each) for each in node]
+    if not isinstance(node, dict):
+        return node
+    node = {key: _plain_nulls(value) for key, value in node.items()}
+    options = node.get("anyOf")
+    if isinstance(options, list) and {"type": "null"} in options:
+        rest = [each for each in options if each != {"type": "null"}]
+        if len(rest) == 1:
+            del node["anyOf"]
+            only = rest[0]
+            if "$ref" in only:
+                return {**node, "oneOf": [only, {"type": "null"}]}
+            kind = only.get("type")
+            return {**only, **node, "type": [kind, "null"]} if isinstance(kind, str) else {**only, **node}
+    return node

@@ -1,0 +1,266 @@
+"""How an opportunity advances: pass, back, void, lose, abandon, reopen, cancel (DOMAIN §7, §14).
+
+The service decides what a call means and refuses with a reason that helps; the trigger of migration 0003 enforces the
+same rules on whatever writes, and derives stage and status from the rows written here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from services.api import resources
+from services.api.errors import MilestoneIrreversible, TransitionNotAllowed, invalid, wrong
+from services.api.opportunities.resource import OPPORTUNITIES
+from services.api.opportunities.transition_schemas import TransitionRequest
+from services.api.owners import require_manager
+from services.api.wire import check_if_match
+from shared.catalog.selling import CLOSE_REASONS
+from shared.db import Row, Tx, sql
+from shared.effects import AuditEntry, Event
+from shared.ids import new_id
+from shared.tenancy import Principal
+
+VOID_WITHIN = timedelta(hours=24)
+REOPEN_DAYS = 90
+# The process's stages in order, each with its standing passage, in one statement.
+COURSE = sql(
+    """
+    SELECT s.id, s.position, s.key, s.name_en, s.milestone_en, s.irreversible, s.wins, s.skippable,
+      t.id AS passage_id, t.occurred_at AS passed_at, t.recorded_at AS passage_recorded_at,
+      (SELECT p.document -> 'reopen_days' FROM sales.policies p WHERE p.workspace_id = s.workspace_id) AS reopen_days
+    FROM sales.stages s
+    LEFT JOIN sales.transitions t ON t.workspace_id = s.workspace_id AND t.stage_id = s.id
+      AND t.opportunity_id = :opportunity_id AND t.action = 'pass'
+      AND NOT EXISTS (SELECT FROM sales.transitions c
+        WHERE c.workspace_id = t.workspace_id AND c.passage_id = t.id)
+    WHERE s.workspace_id = :workspace_id AND s.process_id = :process_id
+    ORDER BY s.position
+    """
+)
+RECORD = sql(
+    """
+    INSERT INTO sales.transitions (workspace_id, id, opportunity_id, action, stage_id, passage_id, reason, note,
+      evidence, member_id, occurred_at, recorded_at)
+    SELECT :workspace_id, r.id, :opportunity_id, :action, r.stage_id, r.passage_id, CAST(:reason AS text),
+      CAST(:note AS text), CAST(:evidence AS jsonb), :member_id, :occurred_at, :recorded_at
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:stages AS uuid[]), CAST(:passages AS uuid[])) AS r(id, stage_id, passage_id)
+    """
+)
+EVENTS = {
+    "pass": "milestone_passed",
+    "back": "milestone_withdrawn",
+    "void": "milestone_voided",
+    "lose": "lost",
+    "abandon": "abandoned",
+    "reopen": "reopened",
+    "cancel": "cancelled",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One row to record: the stage whose milestone it concerns, and the passage it withdraws."""
+
+    stage: Row | None = None
+    passage_id: UUID | None = None
+
+
+async def transition(
+    tx: Tx, principal: Principal, id_: UUID, body: TransitionRequest, if_match: str | None
+) -> tuple[Row, list[UUID]]:
+    """Makes one transition; the opportunity after it, and the ids of what was recorded.
+
+    Raises TransitionNotAllowed, MilestoneIrreversible, Forbidden, PreconditionFailed, Invalid.
+    """
+    before = await resources.fetch(tx, principal, OPPORTUNITIES, id_, lock=True)
+    check_if_match(if_match, before["version"])
+    course = await tx.rows(COURSE, opportunity_id=id_, process_id=before["process_id"])
+    occurred_at = _occurred_at(tx, before, course, body)
+    steps = _DECIDE[body.action](tx, principal, before, course, body)
+    ids = [new_id() for _ in steps]
+    await tx.run(
+        RECORD,
+        opportunity_id=id_,
+        action=body.action,
+        ids=ids,
+        stages=[step.stage["id"] if step.stage else None for step in steps],
+        passages=[step.passage_id for step in steps],
+        reason=body.reason,
+        note=body.note,
+        evidence=body.evidence,
+        member_id=principal.member_id,
+        occurred_at=occurred_at,
+        recorded_at=tx.now,
+    )
+    after = await resources.fetch(tx, principal, OPPORTUNITIES, id_)
+    _note(tx, before, after, body, steps, occurred_at)
+    return after, ids
+
+
+def _occurred_at(tx: Tx, before: Row, course: Sequence[Row], body: TransitionRequest) -> datetime:
+    if body.occurred_at is None:
+        return tx.now
+    if body.occurred_at > tx.now + timedelta(minutes=5):
+        raise invalid("/occurred_at", "in_future", "A transition can't be recorded before it happens.")
+    last = max((stage["passed_at"] for stage in course if stage["passed_at"]), default=before["occurred_at"])
+    if body.occurred_at < last:
+        words = f"The opportunity's last milestone was passed at {last.isoformat()}; this can't have been before."
+        raise invalid("/occurred_at", "out_of_order", words)
+    return body.occurred_at
+
+
+def _standing(course: Sequence[Row]) -> list[Row]:
+    return [stage for stage in course if stage["passage_id"] is not None]
+
+
+def _pass(tx: Tx, principal: Principal, before: Row, course: Sequence[Row], body: TransitionRequest) -> list[Step]:
+    if before["status"] not in {"open", "won"} or before["stage_id"] is None:
+        raise TransitionNotAllowed(f"The opportunity is {before['status']}: no milestone is left to pass.")
+    stage = _stage(course, body.stage_id or before["stage_id"])
+    position = before["stage_position"]
+    if stage["position"] < position:
+        raise TransitionNotAllowed(f"The milestone “{stage['milestone_en']}” lies behind this opportunity.")
+    between = [each for each in course if position <= each["position"] < stage["position"] and not each["skippable"]]
+    if between:
+        names = ", ".join(each["key"] for each in between)
+        raise TransitionNotAllowed(
+            f"These stages come first and may not be skipped: {names}.",
+            errors=[wrong("/stage_id", "stage_not_skippable", f"{each['key']} comes first.") for each in between],
+        )
+    return [Step(stage)]
+
+
+def _back(tx: Tx, principal: Principal, before: Row, course: Sequence[Row], body: TransitionRequest) -> list[Step]:
+    _require_status(before, "open")
+    standing = _standing(course)
+    if not standing:
+        raise TransitionNotAllowed("No milestone has been passed: there is nothing to go back over.")
+    target = _stage(course, body.to_stage_id) if body.to_stage_id else standing[-1]
+    if target["position"] > standing[-1]["position"]:
+        raise TransitionNotAllowed("Going back leads to a stage that has been passed.")
+    withdrawn = [stage for stage in reversed(standing) if stage["position"] >= target["position"]]
+    blocking = next((stage for stage in withdrawn if stage["irreversible"]), None)
+    if blocking is not None:
+        raise MilestoneIrreversible(
+            f"“{blocking['milestone_en']}” has been passed and is irreversible: the stages before it can't be redone.",
+            errors=[wrong("/to_stage_id", "milestone_irreversible", f"{blocking['key']} can't be gone back over.")],
+        )
+    return [Step(stage, stage["passage_id"]) for stage in withdrawn]
+
+
+def _void(tx: Tx, principal: Principal, before: Row, course: Sequence[Row], body: TransitionRequest) -> list[Step]:
+    require_manager(principal, "void a passage")
+    _require_reason(body)
+    if before["status"] not in {"open", "won"}:
+        raise TransitionNotAllowed(f"The opportunity is {before['status']}.")
+    standing = _standing(course)
+    if not standing:
+        raise TransitionNotAllowed("No milestone has been passed: there is nothing to void.")
+    last = standing[-1]
+    if body.stage_id is not None and body.stage_id != last["id"]:
+        raise TransitionNotAllowed("Only the latest passage can be voided; a later one stands.")
+    if tx.now - last["passage_recorded_at"] > VOID_WITHIN:
+        raise TransitionNotAllowed("A passage can be voided only within 24 hours of being recorded.")
+    return [Step(last, last["passage_id"])]
+
+
+def _close(tx: Tx, principal: Principal, before: Row, course: Sequence[Row], body: TransitionRequest) -> list[Step]:
+    _require_status(before, "open")
+    _require_reason(body)
+    if body.reason not in CLOSE_REASONS:
+        raise invalid("/reason", "unknown_code", f"The reason must be one of {', '.join(CLOSE_REASONS)}.")
+    return [Step()]
+
+
+def _reopen(tx: Tx, principal: Principal, before: Row, course: Sequence[Row], body: TransitionRequest) -> list[Step]:
+    if before["status"] == "won":
+        raise TransitionNotAllowed("A won opportunity is not reopened; a contract that falls through is cancelled.")
+    if before["status"] not in {"lost", "abandoned"}:
+        raise TransitionNotAllowed(f"The opportunity is {before['status']}.")
+    days = int(course[0]["reopen_days"] or REOPEN_DAYS)
+    if tx.now - before["closed_at"] > timedelta(days=days):
+        raise TransitionNotAllowed(f"It closed more than {days} days ago; record a new opportunity.")
+    return [Step()]
+
+
+def _cancel(tx: Tx, principal: Principal, before: Row, course: Sequence[Row], body: TransitionRequest) -> list[Step]:
+    require_manager(principal, "cancel a won contract")
+    _require_status(before, "won")
+    _require_reason(body)
+    return [Step()]
+
+
+_DECIDE = {
+    "pass": _pass,
+    "back": _back,
+    "void": _void,
+    "lose": _close,
+    "abandon": _close,
+    "reopen": _reopen,
+    "cancel": _cancel,
+}
+
+
+def _stage(course: Sequence[Row], stage_id: UUID) -> Row:
+    for stage in course:
+        if stage["id"] == stage_id:
+            return stage
+    raise invalid("/stage_id", "unknown_reference", "The stage does not belong to the opportunity's process.")
+
+
+def _require_status(before: Row, status: str) -> None:
+    if before["status"] != status:
+        raise TransitionNotAllowed(f"The opportunity is {before['status']}, not {status}.")
+
+
+def _require_reason(body: TransitionRequest) -> None:
+    if not body.reason:
+        raise invalid("/reason", "required", "This transition needs a reason.")
+
+
+def _note(
+    tx: Tx, before: Row, after: Row, body: TransitionRequest, steps: Sequence[Step], occurred_at: datetime
+) -> None:
+    """Events, audit and marks of a transition: one event a milestone, and one more where the opportunity is won."""
+    base = {
+        name: value for name, value in OPPORTUNITIES.wire(after).items() if name not in OPPORTUNITIES.personal(after)
+    }
+    for step in steps:
+        data: dict[str, Any] = {**base, "reason": body.reason, "previous_stage_id": before["stage_id"]}
+        if step.stage is not None:
+            data["milestone"] = {name: step.stage[name] for name in ("key", "irreversible", "wins")}
+            data["milestone"]["stage_id"] = step.stage["id"]
+        tx.effects.emit(_event(EVENTS[body.action], after, data, occurred_at))
+    if after["status"] == "won" and before["status"] != "won":
+        tx.effects.emit(_event("won", after, base, occurred_at))
+    tx.effects.audit.append(
+        AuditEntry(
+            f"opportunity.{body.action}",
+            "opportunity",
+            after["id"],
+            after["version"],
+            {
+                "reason": body.reason,
+                "status": [before["status"], after["status"]],
+                "stage_id": [before["stage_id"], after["stage_id"]],
+            },
+        )
+    )
+    for mark in OPPORTUNITIES.marks(after):
+        tx.effects.mark(mark)
+
+
+def _event(name: str, after: Row, data: dict[str, Any], occurred_at: datetime) -> Event:
+    return Event(
+        type=f"opportunity.{name}",
+        subject_type="opportunity",
+        subject_id=after["id"],
+        occurred_at=occurred_at,
+        data=data,
+        resource_version=after["version"],
+        owner_id=after["owner_id"],
+    )

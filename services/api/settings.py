@@ -1,0 +1,27 @@
+"""What the api and its worker read from the environment."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from shared.settings import Settings
+
+
+class ApiSettings(Settings):
+    """Settings of `api` and `api-worker`."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8016, ge=0, le=65535)
+    cors_origins: tuple[str, ...] = Field(default=(), description="Origins that may call from a browser.")
+    body_limit: int = Field(default=1_000_000, description="Largest JSON body, in bytes.")
+    upload_limit: int = Field(default=2 * 1024**3, description="Largest upload, in bytes.")
+    identity_ttl: float = Field(default=2.0, ge=0, description="Seconds a verified API key is remembered.")
+    idempotency_hours: int = Field(default=24, ge=24)
+    graceful_shutdown: int = Field(default=5, ge=1)
+    metrics_port: int = Field(default=0, ge=0, le=65535, description="Where the worker serves its probes; 0 = not.")
+    sweep_seconds: float = Field(default=1.0, gt=0)
+    event_days: int = Field(default=30, ge=30, description="Days that events are kept.")
+
+    @property
+    def role(self) -> str:
+        return "sixteen_api" if self.database_role is None else self.database_role

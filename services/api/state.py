@@ -1,0 +1,23 @@
+"""What one api process holds while it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.api.auth.identity import Identities
+from services.api.settings import ApiSettings
+from shared.clock import Clock
+from shared.db import Database
+from shared.queue import Nudger
+
+
+@dataclass(slots=True)
+class State:
+    """Made at start-up, closed at shutdown; found at `app.state.sixteen`."""
+
+    settings: ApiSettings
+    database: Database
+    identities: Identities
+    nudger: Nudger
+    clock: Clock
+    ready: bool = False
