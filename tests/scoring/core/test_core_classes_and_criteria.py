@@ -172,7 +172,12 @@ def test_qualified_needs_all_five_known_and_above_their_thresholds() -> None:
     for missing in QUALIFIED:
         lacking = {name: value for name, value in QUALIFIED.items() if name != missing}
         assert "qualified" not in flags_of(judged(lacking)), missing
-    for name, value in (("budget_status", 0.0), ("fit_score", 0.2), ("purchase_date", TODAY + 400), ("remaining_win_rate", 0.05)):
+    for name, value in (
+        ("budget_status", 0.0),
+        ("fit_score", 0.2),
+        ("purchase_date", TODAY + 400),
+        ("remaining_win_rate", 0.05),
+    ):
         assert "qualified" not in flags_of(judged(QUALIFIED | {name: value})), name
 
 
@@ -185,7 +190,14 @@ def test_criteria_lie_between_0_and_1_or_are_unknown(row: dict[str, float]) -> N
 
 @pytest.mark.parametrize(
     ("band", "line", "days"),
-    [(Band.ENGAGE, 0.0, 3), (Band.TRACK, 0.0, 7), (Band.MONITOR, 0.0, 30), (Band.ENGAGE, 1.0, 7), (Band.BACKLOG, 1.0, 120), (Band.MUTED, 0.0, 90)],
+    [
+        (Band.ENGAGE, 0.0, 3),
+        (Band.TRACK, 0.0, 7),
+        (Band.MONITOR, 0.0, 30),
+        (Band.ENGAGE, 1.0, 7),
+        (Band.BACKLOG, 1.0, 120),
+        (Band.MUTED, 0.0, 90),
+    ],
 )
 def test_cadence_by_band_and_line(band: Band, line: float, days: int) -> None:
     def at(ago: int, **more: float):

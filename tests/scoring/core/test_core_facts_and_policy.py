@@ -93,14 +93,22 @@ def test_an_unknown_part_takes_the_median_of_its_process_then_of_all_then_the_de
         {"process_id": TWO},
     )
     medians = medians_of(facts, Policy(), NOW)
-    stand_ins = medians.stand_ins(facts_of({"process_id": ONE}, {"process_id": TWO}, {"process_id": b"3" * 16}).uuids("process_id"))
+    stand_ins = medians.stand_ins(
+        facts_of({"process_id": ONE}, {"process_id": TWO}, {"process_id": b"3" * 16}).uuids("process_id")
+    )
     assert stand_ins[IMPUTED.index("remaining_hours")].tolist() == [20.0, 70.0, 30.0]
     assert stand_ins[IMPUTED.index("margin_rate")].tolist() == [0.2, 0.2, 0.2]
     assert stand_ins[IMPUTED.index("win_rate")].tolist() == [DEFAULTS["win_rate"]] * 3
 
 
 def test_medians_of_margin_and_slack_use_known_amounts_and_dates_only() -> None:
-    known = {"process_id": ONE, "amount": 1_000.0, "margin_rate": 0.5, "purchase_date": TODAY + 50, "remaining_days": 10.0}
+    known = {
+        "process_id": ONE,
+        "amount": 1_000.0,
+        "margin_rate": 0.5,
+        "purchase_date": TODAY + 50,
+        "remaining_days": 10.0,
+    }
     medians = medians_of(facts_of(known, {"process_id": ONE}, {"process_id": ONE}), Policy(), NOW)
     stand_ins = medians.stand_ins(facts_of({"process_id": ONE}).uuids("process_id"))
     assert stand_ins[IMPUTED.index("margin"), 0] == 500.0

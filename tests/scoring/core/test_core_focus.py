@@ -13,7 +13,7 @@ from services.scoring.core.focus import Departed, Subjects
 from services.scoring.core.moves import Triage, triage
 from services.scoring.core.policy import Policy
 
-E, T, M, O, MUTED, NONE = Band.ENGAGE, Band.TRACK, Band.MONITOR, Band.BACKLOG, Band.MUTED, Band.NONE
+E, T, M, REST, MUTED, NONE = Band.ENGAGE, Band.TRACK, Band.MONITOR, Band.BACKLOG, Band.MUTED, Band.NONE
 SMALL = dataclasses.replace(Policy(), capacities=(2, 4, 6), pin_limit=1)
 
 
@@ -40,7 +40,7 @@ def left(*numbered_bands: tuple[int, Band]) -> Departed:
 
 def test_bands_fill_by_priority_from_the_inside() -> None:
     result = run(make_subjects(8, priority=[1, 2, 3, 4, 5, 6, 7, 8]))
-    assert bands(result) == [O, O, M, M, T, T, E, E]
+    assert bands(result) == [REST, REST, M, M, T, T, E, E]
     assert result.seating.rank.tolist() == [8, 7, 6, 5, 4, 3, 2, 1]
     assert {cause for cause, _ in moves(result).values()} == {"arrived"}
 
@@ -52,14 +52,14 @@ def test_equal_priorities_go_by_nearness_then_id() -> None:
 
 def test_a_seat_stays_empty_rather_than_go_to_a_lower_class() -> None:
     result = run(make_subjects(7, class_code=[2, 1, 1, 0, 0, 0, 0], priority=[1, 50, 40, 90, 80, 70, 60]))
-    assert bands(result) == [E, T, T, M, M, M, O]
+    assert bands(result) == [E, T, T, M, M, M, REST]
     assert result.seating.vacant == (1, 1, 0)
     assert result.seating.lacking_class == (1, 1)
 
 
 def test_unused_inner_seats_serve_the_outer_bands() -> None:
     result = run(make_subjects(7, class_code=[1, 1, 1, 1, 1, 0, 0]))
-    assert bands(result) == [T, T, T, T, M, M, O]
+    assert bands(result) == [T, T, T, T, M, M, REST]
 
 
 def test_a_customer_without_opportunity_is_monitored_at_most() -> None:
@@ -88,7 +88,7 @@ def test_worthless_incumbents_do_not_swap_with_worthless_challengers() -> None:
 
 def test_the_closed_loop_fills_a_freed_seat_at_once_and_the_next_border_after_it() -> None:
     # Number 9 was engaged and is won: the best tracked moves up, the best monitored after it.
-    subjects = make_subjects(6, priority=[100, 50, 40, 30, 20, 10], previous_band=[E, T, T, M, M, O])
+    subjects = make_subjects(6, priority=[100, 50, 40, 30, 20, 10], previous_band=[E, T, T, M, M, REST])
     result = run(subjects, departed=left((9, E)))
     assert bands(result) == [E, E, T, T, M, M]
     assert moves(result) == {1: ("seat_freed", 9), 3: ("seat_freed", 9), 5: ("seat_freed", 9)}
@@ -129,7 +129,9 @@ def test_a_mute_takes_out_until_its_date_and_does_not_give_the_seat_back_by_itse
 
 
 def test_a_pin_holds_against_priority() -> None:
-    subjects = make_subjects(3, priority=[1, 80, 70], previous_band=[T, E, E], pin_band=[E, NONE, NONE], pin_until=[NOW + 1] * 3)
+    subjects = make_subjects(
+        3, priority=[1, 80, 70], previous_band=[T, E, E], pin_band=[E, NONE, NONE], pin_until=[NOW + 1] * 3
+    )
     result = run(subjects)
     assert bands(result) == [E, E, T]
     assert moves(result) == {0: ("pinned", 3), 2: ("displaced", 1)}
@@ -149,7 +151,12 @@ def test_a_pin_outward_keeps_from_moving_in() -> None:
     ids=["class", "expired", "owner changed"],
 )
 def test_a_pin_does_not_hold(change: dict[str, object]) -> None:
-    columns = {"priority": [1, 80, 70], "previous_band": [T, E, E], "pin_band": [E, NONE, NONE], "pin_until": [NOW + 1] * 3}
+    columns = {
+        "priority": [1, 80, 70],
+        "previous_band": [T, E, E],
+        "pin_band": [E, NONE, NONE],
+        "pin_until": [NOW + 1] * 3,
+    }
     assert bands(run(make_subjects(3, **(columns | change)))) == [T, E, E]
 
 
@@ -163,14 +170,20 @@ def test_pins_are_limited_per_band_and_by_capacity() -> None:
 
 
 def test_a_pin_that_ends_says_so() -> None:
-    subjects = make_subjects(3, priority=[1, 80, 70], previous_band=[E, E, T], pin_band=[E, NONE, NONE], pin_until=[NOW] * 3)
+    subjects = make_subjects(
+        3, priority=[1, 80, 70], previous_band=[E, E, T], pin_band=[E, NONE, NONE], pin_until=[NOW] * 3
+    )
     result = run(subjects)
     assert moves(result) == {0: ("pin_ended", 3), 2: ("overtook", 1)}
 
 
 def test_a_reassigned_subject_starts_without_a_seat_or_mute() -> None:
     subjects = make_subjects(
-        3, priority=[105, 100, 100], previous_band=[E, E, E], reassigned=[True, False, False], mute_until=[NOW + 9, np.nan, np.nan]
+        3,
+        priority=[105, 100, 100],
+        previous_band=[E, E, E],
+        reassigned=[True, False, False],
+        mute_until=[NOW + 9, np.nan, np.nan],
     )
     result = run(subjects)
     assert bands(result) == [T, E, E]

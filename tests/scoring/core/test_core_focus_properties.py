@@ -203,9 +203,7 @@ class Focus(RuleBasedStateMachine):
 
     def triage(self) -> None:
         self.subjects = self._subjects()
-        gone = Departed(
-            subject_ids(*(n for n, _ in self.departed)), np.array([b for _, b in self.departed], np.int8)
-        )
+        gone = Departed(subject_ids(*(n for n, _ in self.departed)), np.array([b for _, b in self.departed], np.int8))
         self.result = triage(self.subjects, gone, SMALL, self.now)
         self.departed = []
         moved = {int(row) for row in self.result.moves.subject}

@@ -43,7 +43,9 @@ def test_less_than_an_hour_counts_as_one(hours: float, divisor: float) -> None:
 
 
 def test_an_overdue_date_leaves_no_slack_and_is_flagged() -> None:
-    judged = judge(facts_of(KNOWN | {"purchase_date": TODAY - 1}, KNOWN | {"purchase_date": TODAY}), Policy(), Medians.none(), NOW)
+    judged = judge(
+        facts_of(KNOWN | {"purchase_date": TODAY - 1}, KNOWN | {"purchase_date": TODAY}), Policy(), Medians.none(), NOW
+    )
     assert judged.slack_days.tolist() == [0.0, 0.0]
     assert judged.urgency.tolist() == [1.0, 1.0]
     assert "purchase_date_overdue" in flags_of(judged, 0)
@@ -115,7 +117,16 @@ def test_a_row_is_judged_by_itself_whatever_stands_beside_it() -> None:
     together = judge(facts, Policy(), medians, NOW)
     order = np.random.default_rng(2).permutation(len(facts))
     shuffled = judge(facts[order], Policy(), medians, NOW)
-    for name in ("probability", "probability_low", "priority", "flags", "unknowns", "contributions", "next_due_at", "criteria"):
+    for name in (
+        "probability",
+        "probability_low",
+        "priority",
+        "flags",
+        "unknowns",
+        "contributions",
+        "next_due_at",
+        "criteria",
+    ):
         np.testing.assert_array_equal(getattr(together, name)[order], getattr(shuffled, name))
     alone = judge(facts[4_321:4_322], Policy(), medians, NOW)
     assert alone.probability_low[0] == together.probability_low[4_321]

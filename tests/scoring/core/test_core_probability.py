@@ -118,8 +118,11 @@ def test_knowing_more_never_widens_the_interval_on_the_log_odds(row: dict[str, f
 
 
 def test_the_interval_is_wide_when_little_is_known() -> None:
-    everything = {name: 1.0 for name in BETTER + WORSE} | {
-        "remaining_win_rate": 0.3, "last_two_way_at": NOW - 10, "purchase_date": TODAY + 30, "stage_entered_at": NOW - 3
+    everything = dict.fromkeys(BETTER + WORSE, 1.0) | {
+        "remaining_win_rate": 0.3,
+        "last_two_way_at": NOW - 10,
+        "purchase_date": TODAY + 30,
+        "stage_entered_at": NOW - 3,
     }
     result = judged({"remaining_win_rate": 0.3}, everything)
     width = result.probability_high - result.probability_low
@@ -127,7 +130,15 @@ def test_the_interval_is_wide_when_little_is_known() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "zero"), [("has_coach", 0.0), ("confidence", 0.0), ("budget_status", 0.0), ("fit_score", 0.0), ("interest", 0.0), ("positive_signals", 0.0)]
+    ("field", "zero"),
+    [
+        ("has_coach", 0.0),
+        ("confidence", 0.0),
+        ("budget_status", 0.0),
+        ("fit_score", 0.0),
+        ("interest", 0.0),
+        ("positive_signals", 0.0),
+    ],
 )
 def test_unknown_pushes_nothing_while_zero_pushes_down(field: str, zero: float) -> None:
     base = {"remaining_win_rate": 0.4, "negative_signals": 0.0}
