@@ -1,0 +1,219 @@
+"""The one query that turns facts in the database into the rows that the core judges.
+
+Its columns are those of the core's `FIELDS`, in that order, then the version of the facts. Everything is aggregated
+set-based for all opportunities at once; unknown is NaN, never zero.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from services.scoring.core.facts import FIELDS, Kind
+from services.scoring.wire import Column, Layout
+from shared.catalog.interactions import MEETING_KINDS, NEGATIVE_SIGNALS, POSITIVE_SIGNALS
+
+FACTS: Final = Layout(
+    (
+        *(Column(name, "uuid" if kind is Kind.UUID else "float8") for name, kind in FIELDS),
+        Column("facts_version", "float8"),
+    )
+)
+SIGNAL_DAYS: Final = 90
+
+_NONE: Final = "'00000000-0000-0000-0000-000000000000'::uuid"
+_WORKSPACE: Final = "(SELECT current_setting('app.workspace_id')::uuid)"
+
+
+def _array(values: tuple[str, ...]) -> str:
+    return "ARRAY[" + ", ".join(f"'{value}'" for value in values) + "]"
+
+
+def _rank(column: str, *codes: str) -> str:
+    """The place of a code in its scale, null where the fact is unknown."""
+    cases = " ".join(f"WHEN '{code}' THEN {place}" for place, code in enumerate(codes))
+    return f"CASE {column} {cases} END"
+
+
+def _time(column: str) -> str:
+    return f"date_part('epoch', {column}) / 86400.0"
+
+
+def _date(column: str) -> str:
+    return f"({column} - DATE '1970-01-01')"
+
+
+def _money(column: str) -> str:
+    """An amount in the workspace's currency; unknown where there is no rate for its own."""
+    return f"o.{column}::float8 * r.rate"
+
+
+def _known(column: str) -> str:
+    """Whether a text was filled in; a text never asked for is unknown, not missing."""
+    return f"CASE WHEN {column} IS NOT NULL THEN (trim({column}) <> '')::int END"
+
+
+def _seen(column: str) -> str:
+    """A count over recorded interactions: of an imported past that came without any, nothing is known."""
+    return f"CASE WHEN i.touches IS NULL AND o.historical THEN NULL ELSE coalesce(i.{column}, 0) END"
+
+
+_COLUMNS: Final[dict[str, str]] = {
+    "created_at": _time("o.occurred_at"),
+    "amount": _money("amount"),
+    "margin_rate": "o.margin_rate",
+    "cost_to_deliver": _money("cost_to_deliver"),
+    "delivery_risk": "o.delivery_risk",
+    "payment_risk": "o.payment_risk",
+    "budget_amount": _money("budget_amount"),
+    "budget_status": _rank("o.budget_status", "none", "indicated", "requested", "approved", "locked"),
+    "purchase_date": _date("o.purchase_date"),
+    "purchase_date_firmness": _rank("o.purchase_date_firmness", "guessed", "stated", "firm"),
+    "purchase_date_slips": "o.purchase_date_slips",
+    "fit_score": "o.fit_score",
+    "rival_fit_score": "o.rival_fit_score",
+    "need_known": _known("o.need"),
+    "pain_known": _known("o.pain"),
+    "line": _rank("o.line", "short", "long"),
+    "resume_on": _date("o.resume_on"),
+    "stage_position": "o.stage_position",
+    "stage_entered_at": _time("coalesce(o.stage_entered_at, o.occurred_at)"),
+    "stage_typical_days": "p.typical_days",
+    "stage_class": _rank("p.evidences_class", "A", "B", "C"),
+    "remaining_win_rate": "p.remaining_win_rate",
+    "remaining_days": "p.remaining_days",
+    "remaining_hours": "p.remaining_hours",
+    "two_way_count": _seen("two_way"),
+    "meeting_count": _seen("meetings"),
+    "last_two_way_at": "i.last_two_way_at",
+    "last_touch_at": "i.last_touch_at",
+    "positive_signals": _seen("positive"),
+    "negative_signals": _seen("negative"),
+    "quiet_signal_at": "i.quiet_at",
+    "confidence": "i.last_confidence[2]",
+    "contact_count": "coalesce(k.contacts, 0)",
+    "has_coach": "coalesce(k.coach, false)::int",
+    "has_executive": "CASE WHEN k.contacts IS NULL THEN 0 ELSE k.executive::int END",
+    "next_step_on": _date("t.next_step_on"),
+    "promises_kept": "coalesce(t.kept, 0)",
+    "promises_broken": "coalesce(t.broken, 0)",
+    "promises_overdue": "coalesce(t.overdue, 0)",
+    "source_rate": "NULL",
+    "interest": _rank("o.interest", "none", "weak", "interested", "firm"),
+    "owner_changed_at": _time("o.owner_changed_at"),
+}
+
+
+def _select(name: str, kind: Kind) -> str:
+    if kind is Kind.UUID:
+        return f"coalesce(o.{name}, {_NONE})"
+    return f"coalesce(({_COLUMNS[name]})::float8, 'NaN'::float8)"
+
+
+_SELECTED: Final = ",\n  ".join(_select(name, kind) for name, kind in FIELDS)
+
+# `touched` and `promised` count what names the opportunity, and what names only its customer for each of the
+# customer's opportunities. The stages' running products go from each stage to the one that wins.
+FACTS_QUERY: Final = f"""
+WITH o AS MATERIALIZED (
+  SELECT o.* FROM sales.opportunities o
+  JOIN sales.customers c ON c.workspace_id = o.workspace_id AND c.id = o.customer_id AND c.deleted_at IS NULL
+  WHERE o.workspace_id = {_WORKSPACE} AND o.id = ANY ({{ids}}) AND o.status = 'open' AND o.deleted_at IS NULL
+), r AS MATERIALIZED (
+  SELECT key AS currency, value::float8 AS rate FROM jsonb_each_text({{rates}}::jsonb)
+), p AS MATERIALIZED (
+  SELECT s.id, s.typical_days, s.evidences_class,
+    exp(sum(ln(n.base_win_rate))) AS remaining_win_rate, sum(n.typical_days) AS remaining_days,
+    sum(n.typical_hours) AS remaining_hours
+  FROM sales.stages s
+  LEFT JOIN sales.stages w ON w.workspace_id = s.workspace_id AND w.process_id = s.process_id AND w.wins
+  LEFT JOIN sales.stages n ON n.workspace_id = s.workspace_id AND n.process_id = s.process_id
+    AND n.position BETWEEN s.position AND w.position
+  WHERE s.workspace_id = {_WORKSPACE}
+  GROUP BY s.id, s.typical_days, s.evidences_class
+), touched AS (
+  SELECT o.id, x.occurred_at, x.kind, x.direction, x.signals, x.confidence FROM o
+  JOIN sales.interactions x ON x.workspace_id = o.workspace_id AND x.opportunity_id = o.id AND x.deleted_at IS NULL
+  UNION ALL
+  SELECT o.id, x.occurred_at, x.kind, x.direction, x.signals, x.confidence FROM o
+  JOIN sales.interactions x ON x.workspace_id = o.workspace_id AND x.customer_id = o.customer_id
+    AND x.opportunity_id IS NULL AND x.deleted_at IS NULL
+), i AS (
+  SELECT id, count(*) AS touches,
+    count(*) FILTER (WHERE direction = 'two_way') AS two_way,
+    count(*) FILTER (WHERE kind = ANY ({_array(MEETING_KINDS)})) AS meetings,
+    date_part('epoch', max(occurred_at) FILTER (WHERE direction = 'two_way')) / 86400.0 AS last_two_way_at,
+    date_part('epoch', max(occurred_at)) / 86400.0 AS last_touch_at,
+    sum(CASE WHEN signals <> '{{{{}}}}' AND occurred_at >= {{signals_since}}::timestamptz THEN
+      (SELECT count(*) FROM unnest(signals) g WHERE g = ANY ({_array(POSITIVE_SIGNALS)})) ELSE 0 END) AS positive,
+    sum(CASE WHEN signals <> '{{{{}}}}' AND occurred_at >= {{signals_since}}::timestamptz THEN
+      (SELECT count(*) FROM unnest(signals) g WHERE g = ANY ({_array(NEGATIVE_SIGNALS)})) ELSE 0 END) AS negative,
+    date_part('epoch', max(occurred_at) FILTER (WHERE signals && {_array(NEGATIVE_SIGNALS)})) / 86400.0 AS quiet_at,
+    max(ARRAY[date_part('epoch', occurred_at), confidence]) FILTER (WHERE confidence IS NOT NULL) AS last_confidence
+  FROM touched GROUP BY id
+), k AS (
+  SELECT b.customer_id, count(*) AS contacts, bool_or(x.is_coach) AS coach,
+    bool_or(x.level = 'executive') AS executive
+  FROM (SELECT DISTINCT workspace_id, customer_id FROM o) b
+  JOIN sales.contacts x ON x.workspace_id = b.workspace_id AND x.customer_id = b.customer_id AND x.deleted_at IS NULL
+  GROUP BY b.customer_id
+), promised AS (
+  SELECT o.id, x.kind, x.status, x.due_on, x.kept FROM o
+  JOIN sales.tasks x ON x.workspace_id = o.workspace_id AND x.opportunity_id = o.id AND x.deleted_at IS NULL
+  UNION ALL
+  SELECT o.id, x.kind, x.status, x.due_on, x.kept FROM o
+  JOIN sales.tasks x ON x.workspace_id = o.workspace_id AND x.customer_id = o.customer_id
+    AND x.opportunity_id IS NULL AND x.deleted_at IS NULL
+), t AS (
+  SELECT id,
+    min(due_on) FILTER (WHERE status = 'open' AND kind <> 'greeting') AS next_step_on,
+    count(*) FILTER (WHERE kind = 'promise' AND kept) AS kept,
+    count(*) FILTER (WHERE kind = 'promise' AND NOT kept) AS broken,
+    count(*) FILTER (WHERE kind = 'promise' AND status = 'open' AND due_on < {{today}}::date) AS overdue
+  FROM promised GROUP BY id
+)
+SELECT {_SELECTED},
+  o.version::float8
+FROM o
+LEFT JOIN r ON r.currency = o.currency
+LEFT JOIN p ON p.id = o.stage_id
+LEFT JOIN i ON i.id = o.id
+LEFT JOIN k ON k.customer_id = o.customer_id
+LEFT JOIN t ON t.id = o.id
+ORDER BY o.id
+"""
+
+# What the core's medians are taken over: the newest open opportunities of the workspace, for a bounded cost.
+MEDIAN_FIELDS: Final = (
+    "amount",
+    "margin_rate",
+    "cost_to_deliver",
+    "delivery_risk",
+    "payment_risk",
+    "purchase_date",
+    "remaining_win_rate",
+    "remaining_days",
+    "remaining_hours",
+)
+MEDIANS: Final = Layout((Column("process_id", "uuid"), *(Column(name, "float8") for name in MEDIAN_FIELDS)))
+MEDIAN_SAMPLE: Final = 20_000
+_MEDIAN_SELECTED: Final = ", ".join(_select(name, Kind.MONEY) for name in MEDIAN_FIELDS)
+MEDIANS_QUERY: Final = f"""
+WITH o AS (
+  SELECT * FROM sales.opportunities
+  WHERE workspace_id = {_WORKSPACE} AND status = 'open' AND deleted_at IS NULL
+  ORDER BY id DESC LIMIT {MEDIAN_SAMPLE}
+), r AS MATERIALIZED (
+  SELECT key AS currency, value::float8 AS rate FROM jsonb_each_text({{rates}}::jsonb)
+), p AS MATERIALIZED (
+  SELECT s.id, exp(sum(ln(n.base_win_rate))) AS remaining_win_rate, sum(n.typical_days) AS remaining_days,
+    sum(n.typical_hours) AS remaining_hours
+  FROM sales.stages s
+  JOIN sales.stages w ON w.workspace_id = s.workspace_id AND w.process_id = s.process_id AND w.wins
+  JOIN sales.stages n ON n.workspace_id = s.workspace_id AND n.process_id = s.process_id
+    AND n.position BETWEEN s.position AND w.position
+  WHERE s.workspace_id = {_WORKSPACE}
+  GROUP BY s.id
+)
+SELECT o.process_id, {_MEDIAN_SELECTED}
+FROM o LEFT JOIN r ON r.currency = o.currency LEFT JOIN p ON p.id = o.stage_id
+"""

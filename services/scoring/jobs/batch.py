@@ -1,0 +1,292 @@
+"""What one drain holds in its hands: facts gathered, judged and ranked, ready to be written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.scoring import snapshots
+from services.scoring.causes import Causes
+from services.scoring.core.codes import Band, CustomerClass, SubjectKind
+from services.scoring.core.facts import NO_UUID, OpportunityFacts
+from services.scoring.core.judge import Judgement
+from services.scoring.core.medians import Medians
+from services.scoring.core.policy import Policy
+from services.scoring.facts_query import FACTS
+from services.scoring.judging import Judge, join, judge_all, rejudge
+from services.scoring.marks import CUSTOMER, OPPORTUNITY, Taken
+from services.scoring.ranking import Ranking, Rows, fresh_subjects, rank
+from services.scoring.snapshots import Pin, Selection, owned
+from services.scoring.store import Scores
+from services.scoring.wire import positions, uuids
+from services.scoring.workspace import Workspace
+from shared.db import Tx
+
+_OPEN = 0
+_DELETED = 5
+# A move can cause another, outside what was judged; in practice the second look finds nothing more.
+_ROUNDS = 4
+_NONE = np.void(NO_UUID)
+
+
+@dataclass(slots=True)
+class Batch:
+    """Everything gathered about one selection. `facts` are of those that could be judged, row by row with `bands`
+    (the bands they were judged for) and `judgement`; `spoiled` are the ids of those that could not."""
+
+    workspace: Workspace
+    medians: Medians
+    judge: Judge
+    before: Rows
+    customers: Rows
+    seats: Rows
+    pins: dict[bytes, list[Pin]]
+    policies: dict[bytes, Policy]
+    facts: Rows = field(default_factory=lambda: FACTS.empty(0))
+    bands: NDArray[np.int8] = field(default_factory=lambda: np.zeros(0, dtype=np.int8))
+    judgement: Judgement | None = None
+    spoiled: dict[bytes, Exception | None] = field(default_factory=dict)
+
+    @property
+    def replaced(self) -> Rows:
+        """The ids whose former seat no longer counts."""
+        kept = positions(uuids(list(self.spoiled)), self.before["id"]) < 0
+        return np.concatenate((self.before["id"][kept], self.customers["id"]))
+
+    @property
+    def outcome_known(self) -> Rows:
+        """The opportunities that had a score and shall have none: closed, deleted, or their customer is."""
+        gone = (self.before["scored"] == 1) & (positions(self.facts["id"], self.before["id"]) < 0)
+        gone &= positions(uuids(list(self.spoiled)), self.before["id"]) < 0
+        ids: Rows = self.before["id"][gone]
+        return ids
+
+
+async def gather(tx: Tx, workspace: Workspace, selection: Selection, medians: Medians, judge: Judge) -> Batch:
+    """Reads and judges what the selection reaches, and reads the seats of all owners concerned."""
+    before = await snapshots.read_before(tx, selection)
+    customers = _relevant(
+        await snapshots.read_customers(tx, selection.customers | owned(before["customer_id"]), selection.owners),
+        selection,
+    )
+    still_open = before["status"] == _OPEN
+    owners = selection.owners | selection.reseated | owned(before["seat_owner"])
+    owners |= owned(before["owner_id"][still_open]) | owned(customers["seat_owner"])
+    owners |= owned(customers["owner_id"][_seatable(customers)])
+    owner_ids = [UUID(bytes=key) for key in sorted(owners)]
+    policies = await snapshots.read_policies(tx, workspace, owner_ids)
+    batch = Batch(
+        workspace=workspace,
+        medians=medians,
+        judge=judge,
+        before=before,
+        customers=customers,
+        seats=await snapshots.read_seats(tx, policies),
+        pins=await snapshots.read_pins(tx, owner_ids),
+        policies=policies,
+    )
+    _judge(batch, await snapshots.read_facts(tx, workspace, before["id"][still_open]))
+    return batch
+
+
+async def rank_batch(tx: Tx, batch: Batch) -> Ranking:
+    """Ranks the owners concerned. Whoever moves without having been judged is judged as well, since cadence and due
+    times depend on the band; at the end every judgement is for the band its subject has come to."""
+    departures = _departures(batch)
+    ranking = _rank(batch, departures)
+    for _ in range(_ROUNDS):
+        subjects = ranking.subjects
+        outside = subjects["id"][
+            (subjects["kind"] == SubjectKind.OPPORTUNITY)
+            & ~subjects["fresh"]
+            & (subjects["band"] != subjects["previous_band"])
+        ]
+        outside = outside[positions(uuids(list(batch.spoiled)), outside) < 0] if batch.spoiled else outside
+        if not len(outside) or not await _take_in(tx, batch, outside):
+            break
+        ranking = _rank(batch, departures)
+    _settle(batch, ranking)
+    return ranking
+
+
+def scores_of(batch: Batch) -> Scores | None:
+    """What is to be written about the judged opportunities; None when there are none."""
+    if batch.judgement is None:
+        return None
+    said = batch.before[positions(batch.before["id"], batch.facts["id"])]
+    return Scores(
+        batch.facts,
+        batch.judgement,
+        said["class_code"].astype(np.int64),
+        said["probability"].astype(np.float64),
+    )
+
+
+def causes_of(batch: Batch, ranking: Ranking, marks: list[Taken]) -> Causes:
+    """The marks, ready to explain what the batch changed."""
+    by_subject = {(mark.type, mark.key): mark for mark in marks}
+    customer_of = dict(zip(batch.before["id"].tolist(), batch.before["customer_id"].tolist(), strict=True))
+    touched: dict[bytes, Taken] = {}
+    for kind, rows in ((OPPORTUNITY, batch.before), (CUSTOMER, batch.customers)):
+        for key, owner, seat_owner in zip(
+            rows["id"].tolist(), rows["owner_id"].tolist(), rows["seat_owner"].tolist(), strict=True
+        ):
+            mark = by_subject.get((kind, key)) or by_subject.get((CUSTOMER, customer_of.get(key, key)))
+            if mark is not None:
+                touched.setdefault(owner, mark)
+                touched.setdefault(seat_owner, mark)
+    of_customers = ranking.subjects["kind"] == SubjectKind.CUSTOMER
+    customers = set(ranking.subjects["id"][of_customers].tolist()) | set(batch.customers["id"].tolist())
+    return Causes(by_subject, customer_of, touched, customers)
+
+
+def _relevant(customers: Rows, selection: Selection) -> Rows:
+    """Those customers that are asked for, or that need another seat than they hold."""
+    seatable, seated = _seatable(customers), customers["seat_owner"] != _NONE
+    asked = positions(uuids(list(selection.customers)), customers["id"]) >= 0
+    owners = uuids(list(selection.owners))
+    asked |= positions(owners, customers["owner_id"]) >= 0
+    asked |= positions(owners, customers["seat_owner"]) >= 0
+    changed = (seatable != seated) | (seatable & (customers["owner_id"] != customers["seat_owner"]))
+    relevant: Rows = customers[asked | changed]
+    return relevant
+
+
+def _seatable(customers: Rows) -> NDArray[np.bool_]:
+    """Which customers are subjects themselves: owned, with nothing open, and not in after-care."""
+    seatable: NDArray[np.bool_] = customers["deleted"] == 0
+    seatable &= (customers["owner_id"] != _NONE) & (customers["open"] == 0) & (customers["won"] == 0)
+    return seatable
+
+
+def _judge(batch: Batch, facts: Rows) -> None:
+    """Judges `facts` for the bands they hold and adds them to the batch."""
+    if not len(facts):
+        return
+    place = positions(batch.seats["id"], facts["id"])
+    bands = np.full(len(facts), Band.NONE, dtype=np.int8)
+    if len(batch.seats):
+        seats = batch.seats[place]
+        own = (place >= 0) & (seats["owner_id"] == facts["owner_id"])
+        bands = np.where(own, seats["band"], Band.NONE).astype(np.int8)
+    workspace = batch.workspace
+    fine, judgement, error = judge_all(
+        OpportunityFacts(facts), workspace.policy, batch.medians, workspace.now_days, bands, batch.judge
+    )
+    batch.spoiled.update(dict.fromkeys(facts["id"][~fine].tolist(), error))
+    if judgement is None:
+        return
+    batch.facts = np.concatenate((batch.facts, facts[fine])) if len(batch.facts) else facts[fine]
+    batch.bands = np.concatenate((batch.bands, bands[fine]))
+    batch.judgement = join([batch.judgement, judgement]) if batch.judgement else judgement
+
+
+async def _take_in(tx: Tx, batch: Batch, ids: Rows) -> bool:
+    """Adds opportunities that moved to what was judged; whether there were any to add.
+
+    One that has meanwhile been closed or given to someone else is left alone: its own mark waits for it.
+    """
+    known = await snapshots.read_before(tx, Selection(opportunities=set(ids.tolist())))
+    facts = await snapshots.read_facts(tx, batch.workspace, ids)
+    place = positions(known["id"], facts["id"])
+    facts = facts[known["seat_owner"][place] == facts["owner_id"]]
+    _judge(batch, facts)
+    added = known[(positions(facts["id"], known["id"]) >= 0)]
+    batch.before = np.concatenate((batch.before, added))
+    return bool(len(added))
+
+
+def _rank(batch: Batch, departures: dict[bytes, str]) -> Ranking:
+    return rank(
+        np.concatenate((_opportunities(batch), _customers(batch))),
+        batch.seats,
+        batch.replaced,
+        departures,
+        batch.pins,
+        batch.policies,
+        batch.workspace.now_days,
+    )
+
+
+def _opportunities(batch: Batch) -> Rows:
+    if batch.judgement is None:
+        return fresh_subjects(0, SubjectKind.OPPORTUNITY)
+    seated = batch.facts["owner_id"] != _NONE
+    seated &= positions(uuids(list(batch.policies)), batch.facts["owner_id"]) >= 0
+    facts = batch.facts[seated]
+    subjects = fresh_subjects(len(facts), SubjectKind.OPPORTUNITY)
+    for name in ("id", "owner_id", "customer_id"):
+        subjects[name] = facts[name]
+    for name in ("class_code", "priority", "slack_days"):
+        subjects[name] = getattr(batch.judgement, name)[seated]
+    return subjects
+
+
+def _customers(batch: Batch) -> Rows:
+    customers = batch.customers[_seatable(batch.customers)]
+    subjects = fresh_subjects(len(customers), SubjectKind.CUSTOMER)
+    subjects["id"] = subjects["customer_id"] = customers["id"]
+    subjects["owner_id"] = customers["owner_id"]
+    subjects["class_code"] = CustomerClass.A
+    return subjects
+
+
+def _departures(batch: Batch) -> dict[bytes, str]:
+    """Why each subject that is none any more has left its seat; one that only changed hands is not listed."""
+    reasons: dict[bytes, str] = {}
+    judged = set(batch.facts["id"].tolist())
+    for key, status in zip(batch.before["id"].tolist(), batch.before["status"].tolist(), strict=True):
+        if key not in judged:
+            reasons[key] = "closed" if _OPEN < status < _DELETED else "removed"
+    for row in batch.customers[~_seatable(batch.customers)]:
+        key = bytes(row["id"])
+        if row["deleted"]:
+            reasons[key] = "removed"
+        elif row["open"]:
+            reasons[key] = "opportunity_opened"
+        elif row["won"]:
+            reasons[key] = "signed"
+    return reasons
+
+
+def _settle(batch: Batch, ranking: Ranking) -> None:
+    """Judges those once more whose band turned out another than the one they were judged for."""
+    if batch.judgement is None:
+        return
+    place = positions(ranking.subjects["id"], batch.facts["id"])
+    bands = np.where(place >= 0, ranking.subjects["band"][place] if len(ranking.subjects) else Band.NONE, Band.NONE)
+    bands = bands.astype(np.int8)
+    rows = np.flatnonzero(bands != batch.bands)
+    if len(rows):
+        workspace = batch.workspace
+        rejudge(
+            batch.judgement,
+            rows,
+            OpportunityFacts(batch.facts),
+            workspace.policy,
+            batch.medians,
+            workspace.now_days,
+            bands,
+            batch.judge,
+        )
+        batch.bands = bands
+
+
+def spoiled_marks(batch: Batch, marks: Iterable[Taken]) -> list[Taken]:
+    """The marks on subjects that could not be judged."""
+    if not batch.spoiled:
+        return []
+    customers = {
+        customer
+        for key, customer in zip(batch.before["id"].tolist(), batch.before["customer_id"].tolist(), strict=True)
+        if key in batch.spoiled
+    }
+    return [
+        mark
+        for mark in marks
+        if (mark.type == OPPORTUNITY and mark.key in batch.spoiled) or (mark.type == CUSTOMER and mark.key in customers)
+    ]

@@ -1,0 +1,210 @@
+"""SQL to arrays: everything one drain needs to know, in a constant number of statements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.scoring.core.facts import NO_UUID, OpportunityFacts, unknown_facts
+from services.scoring.core.policy import Policy
+from services.scoring.facts_query import FACTS, FACTS_QUERY, MEDIAN_FIELDS, MEDIANS, MEDIANS_QUERY
+from services.scoring.wire import Layout, copy_out, uuid_list
+from services.scoring.workspace import Workspace, own_policy
+from shared.db import Tx, sql
+
+Rows = NDArray[np.void]
+
+_NONE: Final = "'00000000-0000-0000-0000-000000000000'::uuid"
+_WORKSPACE: Final = "(SELECT current_setting('app.workspace_id')::uuid)"
+STATUSES: Final = ("open", "won", "lost", "abandoned", "cancelled", "deleted", "unknown")
+
+BEFORE: Final = Layout.of(
+    id="uuid", customer_id="uuid", owner_id="uuid", status="int4", scored="int4", scored_owner="uuid",
+    class_code="int4", probability="float8", seat_owner="uuid",
+)  # fmt: skip
+_BEFORE_QUERY: Final = f"""
+WITH wanted AS (
+  SELECT id FROM unnest({{ids}}) AS w(id)
+  UNION SELECT id FROM sales.opportunities
+  WHERE workspace_id = {_WORKSPACE} AND customer_id = ANY ({{customers}}) AND status = 'open'
+  UNION SELECT id FROM sales.opportunities
+  WHERE workspace_id = {_WORKSPACE} AND owner_id = ANY ({{owners}}) AND status = 'open'
+  UNION SELECT opportunity_id FROM scoring.scores
+  WHERE workspace_id = {_WORKSPACE} AND owner_id = ANY ({{owners}})
+)
+SELECT w.id, coalesce(o.customer_id, {_NONE}), coalesce(o.owner_id, {_NONE}),
+  CASE WHEN o.id IS NULL THEN 6 WHEN o.deleted_at IS NOT NULL THEN 5 ELSE
+    CASE o.status WHEN 'open' THEN 0 WHEN 'won' THEN 1 WHEN 'lost' THEN 2 WHEN 'abandoned' THEN 3 ELSE 4 END END,
+  (s.opportunity_id IS NOT NULL)::int, coalesce(s.owner_id, {_NONE}), coalesce(s.class_code, -1)::int,
+  coalesce(s.probability, 'NaN'::float8), coalesce(t.owner_id, {_NONE})
+FROM wanted w
+LEFT JOIN sales.opportunities o ON o.workspace_id = {_WORKSPACE} AND o.id = w.id
+LEFT JOIN scoring.scores s ON s.workspace_id = {_WORKSPACE} AND s.opportunity_id = w.id
+LEFT JOIN scoring.seats t ON t.workspace_id = {_WORKSPACE} AND t.subject_type = 'opportunity' AND t.subject_id = w.id
+"""
+
+CUSTOMERS: Final = Layout.of(
+    id="uuid", owner_id="uuid", deleted="int4", open="int4", won="int4", seat_owner="uuid"
+)  # fmt: skip
+_CUSTOMERS_QUERY: Final = f"""
+WITH wanted AS (
+  SELECT id FROM unnest({{ids}}) AS w(id)
+  UNION SELECT id FROM sales.customers WHERE workspace_id = {_WORKSPACE} AND owner_id = ANY ({{owners}})
+  UNION SELECT subject_id FROM scoring.seats
+  WHERE workspace_id = {_WORKSPACE} AND owner_id = ANY ({{owners}}) AND subject_type = 'customer'
+), bought AS (
+  SELECT o.customer_id, count(*) FILTER (WHERE status = 'open') AS open, count(*) FILTER (WHERE status = 'won') AS won
+  FROM wanted w
+  JOIN sales.opportunities o ON o.workspace_id = {_WORKSPACE} AND o.customer_id = w.id AND o.deleted_at IS NULL
+  GROUP BY o.customer_id
+)
+SELECT w.id, coalesce(c.owner_id, {_NONE}), (c.id IS NULL OR c.deleted_at IS NOT NULL)::int,
+  coalesce(b.open, 0)::int, coalesce(b.won, 0)::int, coalesce(t.owner_id, {_NONE})
+FROM wanted w
+LEFT JOIN sales.customers c ON c.workspace_id = {_WORKSPACE} AND c.id = w.id
+LEFT JOIN bought b ON b.customer_id = w.id
+LEFT JOIN scoring.seats t ON t.workspace_id = {_WORKSPACE} AND t.subject_type = 'customer' AND t.subject_id = w.id
+"""
+
+SEATS: Final = Layout.of(
+    kind="int4", id="uuid", owner_id="uuid", customer_id="uuid", band="int4", rank="int4", class_code="int4",
+    priority="float8", slack_days="float8", since="float8", next_due_at="float8",
+)  # fmt: skip
+_SEATS_QUERY: Final = f"""
+SELECT (subject_type = 'customer')::int, subject_id, owner_id, customer_id,
+  CASE band WHEN 'engage' THEN 0 WHEN 'track' THEN 1 WHEN 'monitor' THEN 2 WHEN 'backlog' THEN 3 ELSE 4 END,
+  rank, class_code::int, priority, slack_days, date_part('epoch', since) / 86400.0,
+  coalesce(date_part('epoch', next_due_at) / 86400.0, 'NaN'::float8)
+FROM scoring.seats WHERE workspace_id = {_WORKSPACE} AND owner_id = ANY ({{owners}})
+"""
+
+_PINS = sql(
+    "SELECT owner_id, subject_id, kind, band, expires_at FROM sales.pins"
+    " WHERE workspace_id = :workspace_id AND owner_id = ANY(CAST(:owners AS uuid[])) AND ended_at IS NULL"
+)
+_CAPACITIES = sql(
+    "SELECT id, engage_capacity, track_capacity, monitor_capacity FROM sales.members"
+    " WHERE workspace_id = :workspace_id AND id = ANY(CAST(:owners AS uuid[]))"
+)
+_OWNERS_AFTER = sql(
+    "SELECT m.id,"
+    " (SELECT count(*) FROM sales.opportunities o WHERE o.workspace_id = m.workspace_id"
+    "  AND o.owner_id = m.id AND o.status = 'open') +"
+    " (SELECT count(*) FROM sales.customers c WHERE c.workspace_id = m.workspace_id AND c.owner_id = m.id) AS subjects"
+    " FROM sales.members m"
+    " WHERE m.workspace_id = :workspace_id AND (CAST(:after AS uuid) IS NULL OR m.id > CAST(:after AS uuid))"
+    " ORDER BY m.id LIMIT 256"
+)
+_OWNERLESS_AFTER = sql(
+    "SELECT id FROM sales.opportunities WHERE workspace_id = :workspace_id AND owner_id IS NULL AND status = 'open'"
+    " AND (CAST(:after AS uuid) IS NULL OR id > CAST(:after AS uuid)) ORDER BY id LIMIT :limit"
+)
+
+
+@dataclass(slots=True)
+class Selection:
+    """What a drain is about: subjects to judge, and owners of whom everything is judged (`owners`) or only seated
+    again (`reseated`). Ids are 16 bytes."""
+
+    opportunities: set[bytes] = field(default_factory=set)
+    customers: set[bytes] = field(default_factory=set)
+    owners: set[bytes] = field(default_factory=set)
+    reseated: set[bytes] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A rep's wish about one subject: a band to keep it in (None for a mute), until a moment in days."""
+
+    owner_id: bytes
+    band: str | None
+    until: float
+
+
+async def _copy(tx: Tx, query: str, layout: Layout) -> Rows:
+    tx.statements += 1
+    return await copy_out(tx.connection, query, layout)
+
+
+async def read_before(tx: Tx, selection: Selection) -> Rows:
+    """`BEFORE` of every opportunity that the selection reaches: where it stands, and what was said of it last."""
+    return await _copy(
+        tx,
+        _BEFORE_QUERY.format(
+            ids=uuid_list(list(selection.opportunities)),
+            customers=uuid_list(list(selection.customers)),
+            owners=uuid_list(list(selection.owners)),
+        ),
+        BEFORE,
+    )
+
+
+async def read_customers(tx: Tx, ids: Iterable[bytes], owners: Iterable[bytes]) -> Rows:
+    """`CUSTOMERS` of `ids` and of all that `owners` own or hold a seat for."""
+    return await _copy(tx, _CUSTOMERS_QUERY.format(ids=uuid_list(list(ids)), owners=uuid_list(list(owners))), CUSTOMERS)
+
+
+async def read_seats(tx: Tx, owners: Iterable[bytes]) -> Rows:
+    """`SEATS` that `owners` hold."""
+    return await _copy(tx, _SEATS_QUERY.format(owners=uuid_list(list(owners))), SEATS)
+
+
+async def read_facts(tx: Tx, workspace: Workspace, ids: Rows | list[bytes]) -> Rows:
+    """`FACTS` of those of `ids` that are open: the core's input, in the wire's byte order, by id."""
+    return await _copy(tx, FACTS_QUERY.format(ids=uuid_list(ids), **workspace.query_values), FACTS)
+
+
+async def read_median_facts(tx: Tx, workspace: Workspace) -> OpportunityFacts:
+    """Facts of a bounded sample of the workspace's open opportunities, as far as medians need them."""
+    found = await _copy(tx, MEDIANS_QUERY.format(**workspace.query_values), MEDIANS)
+    rows = unknown_facts(len(found))
+    for name in ("process_id", *MEDIAN_FIELDS):
+        rows[name] = found[name]
+    return OpportunityFacts(rows)
+
+
+async def read_pins(tx: Tx, owners: list[UUID]) -> dict[bytes, list[Pin]]:
+    """Pins and mutes that have not been ended, by subject; expired ones too, for they explain moves."""
+    pins: dict[bytes, list[Pin]] = {}
+    for row in await tx.rows(_PINS, owners=owners):
+        until = row["expires_at"].timestamp() / 86_400
+        pins.setdefault(row["subject_id"].bytes, []).append(Pin(row["owner_id"].bytes, row["band"], until))
+    return pins
+
+
+async def read_policies(tx: Tx, workspace: Workspace, owners: list[UUID]) -> dict[bytes, Policy]:
+    """The policy of each owner, with capacities of their own where they have them."""
+    rows = await tx.rows(_CAPACITIES, owners=owners)
+    return {
+        row["id"].bytes: own_policy(
+            workspace.policy, (row["engage_capacity"], row["track_capacity"], row["monitor_capacity"])
+        )
+        for row in rows
+    }
+
+
+async def owners_after(tx: Tx, after: UUID | None, limit: int) -> list[UUID]:
+    """The next owners by id, as many as own `limit` subjects together, at least one; none when all are through."""
+    owners: list[UUID] = []
+    subjects = 0
+    for row in await tx.rows(_OWNERS_AFTER, after=after):
+        subjects += row["subjects"]
+        if owners and subjects > limit:
+            break
+        owners.append(row["id"])
+    return owners
+
+
+async def ownerless_after(tx: Tx, after: UUID | None, limit: int) -> list[UUID]:
+    """The next open opportunities that nobody owns, by id."""
+    return [row["id"] for row in await tx.rows(_OWNERLESS_AFTER, after=after, limit=limit)]
+
+
+def owned(ids: NDArray[Any]) -> set[bytes]:
+    """The owners among `ids`, without the zero uuid that stands for none."""
+    return set(ids.tolist()) - {NO_UUID}
