@@ -139,7 +139,12 @@ class Installation:
         before: list[str] = []
         with self.terminal.status("Ranking …"):
             while time.monotonic() < deadline:
-                seats = await fetch_seats(self.settings.base_url, api_key, focus_rep_id)
+                try:
+                    seats = await fetch_seats(self.settings.base_url, api_key, focus_rep_id)
+                except httpx.HTTPError as error:
+                    # The product runs; only the greeting lacks its table.
+                    self.terminal.say("api", f"did not give the ranking: {error}")
+                    return None
                 order = [seat.subject_id for seat in seats]
                 if order and order == before:
                     return seats_table(seats)

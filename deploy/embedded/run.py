@@ -5,6 +5,7 @@ Exit codes: 0 after a stop that was asked for, 1 when it cannot start (the reaso
 
 import asyncio
 import sys
+import traceback
 
 from deploy.embedded.errors import StartupError
 from deploy.embedded.installation import run_installation
@@ -14,9 +15,15 @@ from deploy.embedded.terminal import Terminal
 
 def main(*, as_json: bool = False) -> int:
     try:
-        asyncio.run(run_installation(local_settings(), Terminal(as_json=as_json)))
+        settings = local_settings()
+        asyncio.run(run_installation(settings, Terminal(as_json=as_json)))
     except StartupError as error:
         sys.stderr.write(f"{error}\n")
+        return 1
+    except Exception as error:  # noqa: BLE001  the details go where the person who needs them will look
+        log = settings.data_dir / "logs" / "run.log"
+        log.write_text(traceback.format_exc())
+        sys.stderr.write(f"Unexpected error: {type(error).__name__}: {error} (see {log})\n")
         return 1
     except KeyboardInterrupt:
         # Ctrl-C in the short time before the signal handlers stand: nothing has been started yet.

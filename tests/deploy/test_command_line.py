@@ -112,3 +112,14 @@ def test_what_is_unknown_stays_blank_rather_than_wrong() -> None:
 def test_a_finding_is_plain_data() -> None:
     finding = Finding("disk", State.WARN, "little room", "make some")
     assert finding.as_dict() == {"name": "disk", "state": "warn", "detail": "little room", "advice": "make some"}
+
+
+async def test_the_openapi_document_needs_no_server(tmp_path: Path) -> None:
+    code, output, errors = await run_sixteen("openapi", SIXTEEN_DATA_DIR=str(tmp_path))
+    assert (code, errors) == (0, "")
+    document = json.loads(output)
+    assert document["openapi"].startswith("3.1")
+    assert any(path.startswith("/v1/") for path in document["paths"])
+    code, output, _ = await run_sixteen("openapi", "--json", "-o", str(tmp_path / "openapi.json"))
+    assert (code, json.loads(output)) == (0, {"file": str(tmp_path / "openapi.json")})
+    assert json.loads((tmp_path / "openapi.json").read_text()) == document
