@@ -1,5 +1,6 @@
 """What is said before anything starts, and the settings that are read."""
 
+import asyncio
 import socket
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from deploy.embedded import embedded_servers
 from deploy.embedded.errors import StartupError
-from deploy.embedded.preflight import check_database, check_port, check_redis
+from deploy.embedded.preflight import check_database, check_port, check_redis, wait_for_port
 from deploy.embedded.settings import local_settings, read_private, secret_key, write_private
 
 
@@ -19,7 +20,22 @@ def test_a_taken_port_is_named_with_a_way_out() -> None:
         port = listener.getsockname()[1]
         with pytest.raises(StartupError, match=rf"Port {port} is taken.*SIXTEEN_PORT"):
             check_port(port)
-    assert check_port(port) is None
+    check_port(port)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", port))
+        assert listener.getsockname()[1] == port
+
+
+async def test_a_port_that_is_freed_in_time_is_waited_for() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        waiting = asyncio.create_task(wait_for_port(port, 10))
+        await asyncio.sleep(0.3)
+        assert not waiting.done()
+    await asyncio.wait_for(waiting, 2)
+    assert waiting.exception() is None
 
 
 async def test_the_database_has_to_be_reachable() -> None:

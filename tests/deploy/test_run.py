@@ -91,7 +91,7 @@ async def test_a_run_from_start_to_stop(public_folder: Path) -> None:
 
         for name in ("scoring", "redis", "postgres"):
             os.kill(first[name], signal.SIGKILL)
-            assert await eventually(lambda name=name: run.pids.get(name) not in (None, first[name]))  # type: ignore[misc]
+            assert await eventually(lambda name=name: run.pids.get(name) not in (None, first[name]))
         assert await run.accepts_key(run.local["api_key"])
 
         last = run.pids
