@@ -9,7 +9,6 @@ number (1970-01-01 is 0). Money is in the workspace's currency. A uuid is 16 byt
 
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -103,7 +102,7 @@ NUMBER_FIELDS: Final = tuple(name for name, kind in FIELDS if kind is not Kind.U
 DTYPE: Final = np.dtype([(name, "V16" if kind is Kind.UUID else "f8") for name, kind in FIELDS])
 
 
-@dataclass(frozen=True, slots=False)
+@dataclass(frozen=True, slots=True)
 class OpportunityFacts:
     """Facts of n opportunities, known at one moment.
 
@@ -140,11 +139,6 @@ class OpportunityFacts:
     def uuids(self, name: str) -> Uuids:
         """One uuid field, shape (n,), dtype V16."""
         return np.ascontiguousarray(self.rows[name])
-
-    @cached_property
-    def columns(self) -> dict[str, Floats]:
-        """All number fields by name."""
-        return {name: self.numbers(name) for name in NUMBER_FIELDS}
 
 
 def unknown_facts(count: int) -> NDArray[np.void]:

@@ -72,6 +72,8 @@ def check(subjects: Subjects, result: Triage, policy: Policy) -> None:
     for level in SEATED:
         assert np.count_nonzero(seating.pinned & (seating.band == level)) <= policy.pin_limit
     assert 0 not in result.moves.cause
+    for cause, other in zip(result.moves.cause, result.moves.cause_id, strict=True):
+        assert CAUSES[cause] not in ("seat_freed", "overtook", "displaced") or any(bytes(other))
     assert bool((result.moves.cause < len(CAUSES)).all())
 
 
@@ -139,6 +141,13 @@ class Focus(RuleBasedStateMachine):
         self.departed: list[tuple[int, int]] = []
         self.result: Triage | None = None
         self.subjects = make_subjects(0)
+        self.policy = SMALL
+
+    @rule(engage=st.integers(0, 4), track=st.integers(0, 5), monitor=st.integers(0, 6))
+    def capacities_change(self, engage: int, track: int, monitor: int) -> None:
+        nested = (engage, engage + track, engage + track + monitor)
+        self.policy = dataclasses.replace(SMALL, capacities=nested)
+        self.triage()
 
     @rule(priority=st.integers(0, 300), class_code=st.integers(0, 2), customer=st.booleans(), given=st.booleans())
     def arrives(self, priority: int, class_code: int, customer: bool, given: bool) -> None:
@@ -206,7 +215,7 @@ class Focus(RuleBasedStateMachine):
     def triage(self) -> None:
         self.subjects = self._subjects()
         gone = Departed(subject_ids(*(n for n, _ in self.departed)), np.array([b for _, b in self.departed], np.int8))
-        self.result = triage(self.subjects, gone, SMALL, self.now)
+        self.result = triage(self.subjects, gone, self.policy, self.now)
         self.departed = []
         moved = {int(row) for row in self.result.moves.subject}
         for position, row in enumerate(self.rows.values()):
@@ -219,11 +228,11 @@ class Focus(RuleBasedStateMachine):
     @invariant()
     def the_rules_hold(self) -> None:
         if self.result is not None:
-            check(self.subjects, self.result, SMALL)
+            check(self.subjects, self.result, self.policy)
 
     @invariant()
     def nothing_is_left_to_move(self) -> None:
-        assert len(triage(self._subjects(), Departed.none(), SMALL, self.now).moves) == 0
+        assert len(triage(self._subjects(), Departed.none(), self.policy, self.now).moves) == 0
 
 
 TestFocus = Focus.TestCase
