@@ -1,4 +1,4 @@
-"""Helpers of the deploy tests: processes that are watched from outside, as an operator would."""
+"""What the deploy tests share: processes that are watched from outside, as an operator would."""
 
 import asyncio
 import os
