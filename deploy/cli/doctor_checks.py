@@ -216,9 +216,10 @@ def _policy(settings: dict[str, str]) -> Finding:
 
 
 async def _worker(client: Redis, name: str, queue: str) -> Finding:
-    # A worker renews this key while it lives.
-    if await client.exists(f"{queue}:health-check"):
-        return ok(name, "alive")
+    # Each process renews a key of its own every few seconds while it listens; the key expires with it.
+    alive = [key async for key in client.scan_iter(match=f"{queue}:health:*", count=1000)]
+    if alive:
+        return ok(name, "alive" if len(alive) == 1 else f"{len(alive)} alive")
     return fail(name, "no sign of life", f"Is the process running? See {data_dir()}/logs/{name}.log")
 
 

@@ -7,12 +7,15 @@ from pathlib import Path
 import httpx
 import pytest
 from deploy_cases import run_sixteen
+from redis.asyncio import Redis
 from rich.console import Console
 
 from deploy.cli.connection import describe_problem, find_connection, open_client
 from deploy.cli.doctor_checks import Finding, State
 from deploy.cli.errors import CommandError
 from deploy.cli.focus_table import seat_lines, seats_table
+from deploy.embedded import embedded_servers
+from shared.queue import SCORING_QUEUE
 
 SEAT = {
     "rank": 1,
@@ -123,3 +126,17 @@ async def test_the_openapi_document_needs_no_server(tmp_path: Path) -> None:
     code, output, _ = await run_sixteen("openapi", "--json", "-o", str(tmp_path / "openapi.json"))
     assert (code, json.loads(output)) == (0, {"file": str(tmp_path / "openapi.json")})
     assert json.loads((tmp_path / "openapi.json").read_text()) == document
+
+
+async def test_the_doctor_counts_the_workers_that_renew_their_key(tmp_path: Path) -> None:
+    async with embedded_servers(tmp_path / "data", durable=False, postgres=False) as servers:
+        async with Redis.from_url(servers.redis_url) as client:
+            await client.set(f"{SCORING_QUEUE}:health:host:1", "", ex=60)
+            await client.set(f"{SCORING_QUEUE}:health:host:2", "", ex=60)
+        _, output, _ = await run_sixteen(
+            "doctor", "--json", SIXTEEN_DATA_DIR=str(tmp_path), SIXTEEN_REDIS_URL=servers.redis_url
+        )
+    found = {check["name"]: (check["state"], check["detail"]) for check in json.loads(output)["checks"]}
+    assert found["scoring"] == ("ok", "2 alive")
+    assert found["api-worker"] == ("fail", "no sign of life")
+    assert found["redis policy"] == ("ok", "noeviction")
