@@ -21,3 +21,8 @@ class ScoringSettings(Settings):
     medians_seconds: float = Field(default=60, ge=0, description="How long the medians of a workspace are reused.")
     metrics_port: int = Field(default=0, ge=0, le=65_535, description="Port of /livez, /readyz, /metrics; 0 for none.")
     stop_seconds: float = Field(default=10, gt=0, description="A drain may take this long to end at a stop.")
+
+    @property
+    def role(self) -> str:
+        """The role to enter with the connection; empty stays with the login's own."""
+        return self.database_role or ""

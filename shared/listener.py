@@ -1,0 +1,94 @@
+"""Hearing nudges: an arq worker that outlives its Redis.
+
+What a nudge asks for is done elsewhere in the process, in a loop that looks by itself as well; a job here only wakes
+that loop. So nothing is lost with Redis but milliseconds, and a worker that arq gives up on is simply made anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import structlog
+from arq.worker import Worker, func
+from redis.exceptions import RedisError
+
+from shared.queue import deserialize, redis_settings, serialize
+
+log = structlog.get_logger(__name__)
+
+_FIRST_WAIT: Final = 0.2
+_LONGEST_WAIT: Final = 5.0
+
+
+class Listener:
+    """Calls `jobs[name]()`, which must return at once, for every nudge of that name on `queue`."""
+
+    def __init__(self, url: str, queue: str, jobs: Mapping[str, Callable[[], None]]) -> None:
+        self._url = url
+        self._queue = queue
+        self._jobs = jobs
+        self._worker: Worker | None = None
+        self.trouble: str | None = "not connected yet"
+
+    async def run(self) -> None:
+        """Listens until cancelled. While Redis is away it tries again, a little later each time."""
+        wait = _FIRST_WAIT
+        while True:
+            started = asyncio.get_running_loop().time()
+            try:
+                await self._listen()
+            except (RedisError, OSError, TimeoutError) as error:
+                text = str(error) or type(error).__name__
+                if self.trouble != text:
+                    log.warning("redis_away", queue=self._queue, error=text)
+                self.trouble = text
+            if asyncio.get_running_loop().time() - started > _LONGEST_WAIT:
+                wait = _FIRST_WAIT
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, _LONGEST_WAIT)
+
+    async def _listen(self) -> None:
+        connected: Any = self._connected
+        worker = Worker(
+            functions=[func(_job(call), name=name, keep_result=0) for name, call in self._jobs.items()],
+            queue_name=self._queue,
+            redis_settings=redis_settings(self._url),
+            on_startup=connected,
+            handle_signals=False,
+            poll_delay=0.01,
+            keep_result=0,
+            max_jobs=50,
+            max_tries=1_000_000,
+            job_timeout=30,
+            job_completion_wait=1,
+            health_check_interval=5,
+            health_check_key=f"{self._queue}:health:{socket.gethostname()}:{os.getpid()}",
+            job_serializer=serialize,
+            job_deserializer=deserialize,
+            log_results=False,
+        )
+        try:
+            await worker.async_run()
+        finally:
+            # The pool of a Redis that is gone can't be tidied up on its side.
+            with contextlib.suppress(RedisError, OSError, TimeoutError, asyncio.CancelledError):
+                await worker.close()
+
+    async def _connected(self, _: dict[Any, Any]) -> None:
+        self.trouble = None
+        log.info("listening", queue=self._queue)
+        # What was asked for while nobody listened.
+        for call in self._jobs.values():
+            call()
+
+
+def _job(call: Callable[[], None]) -> Any:
+    async def job(_: dict[Any, Any]) -> None:
+        call()
+
+    return job
