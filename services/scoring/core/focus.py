@@ -105,9 +105,8 @@ def gates(subjects: Subjects) -> Bands:
 
 
 def former_band(subjects: Subjects) -> Bands:
-    """The band that makes a subject an incumbent: a muted seat or another owner's is none."""
-    lost = subjects.reassigned | (subjects.previous_band == Band.MUTED)
-    return np.where(lost, np.int8(Band.NONE), subjects.previous_band)
+    """The band that makes a subject an incumbent: another owner's seat is none, and `MUTED` lies beyond all borders."""
+    return np.where(subjects.reassigned, np.int8(Band.NONE), subjects.previous_band)
 
 
 def seat(subjects: Subjects, policy: Policy, now: float) -> Seating:

@@ -71,6 +71,15 @@ def test_the_class_says_when_the_stage_made_it() -> None:
         ({"last_two_way_at": NOW - 22, "quiet_signal_at": NOW - 21}, True),
         ({"last_two_way_at": NOW - 22, "quiet_signal_at": NOW - 20}, False),
         ({"last_two_way_at": NOW - 5, "quiet_signal_at": NOW - 21}, False),
+        (
+            {
+                "last_two_way_at": NOW - 40,
+                "quiet_signal_at": NOW - 30,
+                "stage_position": 1.0,
+                "stage_entered_at": NOW - 10,
+            },
+            False,
+        ),
     ],
 )
 def test_a_dead_interest_goes_back_to_a_whatever_the_stage(known: dict[str, float], dead: bool) -> None:
@@ -221,6 +230,18 @@ def test_the_clock_starts_at_creation_where_nobody_answered_yet_and_a_touch_alon
     assert parts_of(judged(known))["cadence_days"] == 30
 
 
+def test_contact_that_was_counted_but_not_dated_is_contact() -> None:
+    assert "never_contacted" not in flags_of(judged({"two_way_count": 1.0}))
+    assert "never_contacted" in flags_of(judged({"two_way_count": 0.0}))
+
+
+def test_a_cadence_of_a_part_of_a_day_is_due_when_it_is_full() -> None:
+    policy = dataclasses.replace(Policy(), cadence_short_days=(3.5, 7.0, 30.0, 90.0))
+    held = np.array([Band.ENGAGE, Band.ENGAGE], np.int8)
+    rhythm = cadence(facts_of({"last_two_way_at": NOW - 3}, {"last_two_way_at": NOW - 4}), held, policy, NOW)
+    assert rhythm.due.tolist() == [False, True]
+
+
 def test_the_band_held_sets_the_rhythm() -> None:
     facts = facts_of({"last_two_way_at": NOW - 5, "stage_class": 2.0}, {"last_two_way_at": NOW - 5, "stage_class": 2.0})
     held = judge(facts, Policy(), Medians.none(), NOW, bands=np.array([Band.NONE, Band.TRACK], np.int8))
@@ -263,6 +284,37 @@ def test_a_judgement_changes_on_the_day_it_is_due() -> None:
         changed += not same(then, judge(facts[row : row + 1], Policy(), medians, NOW), 0)
     assert len(finite) > 100
     assert changed >= 0.9 * len(finite)
+
+
+SLOW = dataclasses.replace(Policy(), quiet_dead_days=40.0, interest_dead_days=120.0)
+
+
+@pytest.mark.parametrize(
+    ("known", "due_on"),
+    [
+        ({"quiet_signal_at": NOW - 30}, TODAY + 10),
+        ({"quiet_signal_at": NOW - 40}, np.inf),
+        ({"last_two_way_at": NOW - 100}, TODAY + 21),
+        ({"last_two_way_at": NOW - 121}, np.inf),
+        ({"owner_changed_at": NOW - 10}, TODAY + 1),
+        ({"owner_changed_at": NOW - 45}, np.inf),
+        ({"stage_entered_at": NOW - 5, "stage_typical_days": 10.0}, TODAY + 5),
+        ({"stage_entered_at": NOW - 10, "stage_typical_days": 10.0}, TODAY + 1),
+        ({"stage_entered_at": NOW - 31, "stage_typical_days": 10.0}, np.inf),
+        ({"positive_signals": 1.0}, TODAY + 1),
+        ({"positive_signals": 0.0}, np.inf),
+        ({"next_step_on": TODAY + 3}, TODAY + 4),
+        ({"next_step_on": TODAY - 1}, np.inf),
+        ({"line": 1.0, "resume_on": TODAY + 7}, TODAY + 7),
+        ({"line": 0.0, "resume_on": TODAY + 7}, np.inf),
+        ({"created_at": NOW - 10}, TODAY + 20),
+        ({"created_at": NOW - 30}, TODAY + 1),
+        ({"purchase_date": TODAY + 100}, TODAY + 1),
+        ({"purchase_date": TODAY - 60}, np.inf),
+    ],
+)
+def test_due_on_the_very_day(known: dict[str, float], due_on: float) -> None:
+    assert judged(known, policy=SLOW).next_due_at[0] == due_on
 
 
 def test_nothing_known_never_changes_by_itself() -> None:

@@ -137,6 +137,14 @@ def test_a_pin_holds_against_priority() -> None:
     assert moves(result) == {0: ("pinned", 3), 2: ("displaced", 1)}
 
 
+def test_the_best_pin_pushes_out_the_weakest() -> None:
+    subjects = make_subjects(
+        4, priority=[2, 1, 90, 80], previous_band=[T, T, E, E], pin_band=[E, E, NONE, NONE], pin_until=[NOW + 1] * 4
+    )
+    result = run(subjects, dataclasses.replace(SMALL, pin_limit=2))
+    assert moves(result) == {0: ("pinned", 4), 1: ("pinned", 3), 2: ("displaced", 2), 3: ("displaced", 1)}
+
+
 def test_a_pin_outward_keeps_from_moving_in() -> None:
     subjects = make_subjects(2, priority=[9, 1], previous_band=[E, T], pin_band=[M, NONE], pin_until=[NOW + 1] * 2)
     result = run(subjects)
