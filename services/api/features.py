@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from services.api.customers.routes import router as customers
 from services.api.opportunities.routes import router as opportunities
+from services.api.processes.routes import router as processes
 
-ROUTERS = (customers, opportunities)
+ROUTERS = (customers, opportunities, processes)
