@@ -154,7 +154,7 @@ def _dump_json(value: Any) -> str:
     return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS, default=str).decode()
 
 
-async def _prepare_connection(connection: Any) -> None:
+async def prepare_connection(connection: Any) -> None:
     await connection.set_type_codec("jsonb", encoder=_dump_json, decoder=orjson.loads, schema="pg_catalog")
     await connection.set_type_codec("xid8", encoder=str, decoder=int, schema="pg_catalog", format="text")
 
@@ -195,7 +195,7 @@ async def open_database(
         **arguments,
         min_size=1,
         max_size=size,
-        init=_prepare_connection,
+        init=prepare_connection,
         reset=_nothing_to_reset,
         command_timeout=statement_timeout_ms / 1000 + 5,
     )

@@ -14,7 +14,7 @@ down_revision = "2026_11_22_0001"
 branch_labels = None
 depends_on = None
 
-ROLES = ("sixteen_api", "sixteen_scoring")
+ROLES = ("sixteen_api", "sixteen_scoring", "sixteen_guard")
 
 # The one form of the tenant check: an InitPlan (evaluated once a statement), and no row where nothing is set.
 TENANT = "(SELECT nullif(current_setting('app.workspace_id', true), '')::uuid)"

@@ -98,8 +98,8 @@ async def _by_hand(connection: asyncpg.Connection, path: str, id_: str) -> None:
         await connection.execute("DELETE FROM sales.transitions WHERE opportunity_id = $1", id_)
     else:
         await connection.execute(
-            "INSERT INTO sales.transitions (workspace_id, id, opportunity_id, action, stage_id, passage_id, occurred_at,"
-            " recorded_at) SELECT workspace_id, $2, opportunity_id, 'back', stage_id, id, now(), now()"
+            "INSERT INTO sales.transitions (workspace_id, id, opportunity_id, action, stage_id, passage_id,"
+            " occurred_at, recorded_at) SELECT workspace_id, $2, opportunity_id, 'back', stage_id, id, now(), now()"
             " FROM sales.transitions WHERE opportunity_id = $1 ORDER BY recorded_at DESC LIMIT 1",
             id_,
             new_id(),

@@ -1,0 +1,47 @@
+"""`python -m tests.bench [NAME …]`: measures, prints the table, writes $SIXTEEN_DATA_DIR/bench.json."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.bench import cases_api, cases_import, cases_scoring
+from tests.bench.harness import Results
+from tests.bench.stack import running_stack
+
+CASES = {
+    "core": cases_scoring.core_alone,
+    "rescore": cases_scoring.full_rescore,
+    "read": cases_api.read_one,
+    "list": cases_api.list_by_priority,
+    "create": cases_api.create_opportunity,
+    "pass": cases_api.pass_milestone,
+    "visible": cases_scoring.change_to_rank,
+    "import": cases_import.import_against_copy,
+}
+OPPORTUNITIES = 100_000
+
+
+async def run(names: list[str]) -> int:
+    unknown = [name for name in names if name not in CASES]
+    if unknown:
+        sys.stderr.write(f"No such case: {', '.join(unknown)}. There are: {', '.join(CASES)}.\n")
+        return 2
+    results = Results()
+    data_dir = Path(os.environ.get("SIXTEEN_DATA_DIR", ".data")).absolute()
+    with tempfile.TemporaryDirectory(prefix="sixteen-bench-") as folder:
+        Path(folder).chmod(0o755)
+        async with running_stack(Path(folder), int(os.environ.get("BENCH_OPPORTUNITIES", OPPORTUNITIES))) as stack:
+            for name, case in CASES.items():
+                if not names or name in names:
+                    await case(stack, results)
+    results.show()
+    results.write(data_dir / "bench.json")
+    return 0 if results.all_hold else 1
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(run(sys.argv[1:])))
