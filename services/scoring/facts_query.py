@@ -28,6 +28,11 @@ def _array(values: tuple[str, ...]) -> str:
     return "ARRAY[" + ", ".join(f"'{value}'" for value in values) + "]"
 
 
+def _given(signals: tuple[str, ...]) -> str:
+    """How many of `signals` an interaction gave."""
+    return " + ".join(f"('{signal}' = ANY (signals))::int" for signal in signals)
+
+
 def _rank(column: str, *codes: str) -> str:
     """The place of a code in its scale, null where the fact is unknown."""
     cases = " ".join(f"WHEN '{code}' THEN {place}" for place, code in enumerate(codes))
@@ -117,7 +122,9 @@ FACTS_QUERY: Final = f"""
 WITH o AS MATERIALIZED (
   SELECT o.* FROM sales.opportunities o
   JOIN sales.customers c ON c.workspace_id = o.workspace_id AND c.id = o.customer_id AND c.deleted_at IS NULL
-  WHERE o.workspace_id = {_WORKSPACE} AND o.id = ANY ({{ids}}) AND o.status = 'open' AND o.deleted_at IS NULL
+  WHERE o.workspace_id = {_WORKSPACE} AND ({{chosen}}) AND o.status = 'open' AND o.deleted_at IS NULL
+), n AS MATERIALIZED (
+  SELECT workspace_id, id, customer_id FROM o
 ), r AS MATERIALIZED (
   SELECT key AS currency, value::float8 AS rate FROM jsonb_each_text({{rates}}::jsonb)
 ), p AS MATERIALIZED (
@@ -131,10 +138,10 @@ WITH o AS MATERIALIZED (
   WHERE s.workspace_id = {_WORKSPACE}
   GROUP BY s.id, s.typical_days, s.evidences_class
 ), touched AS (
-  SELECT o.id, x.occurred_at, x.kind, x.direction, x.signals, x.confidence FROM o
+  SELECT o.id, x.occurred_at, x.kind, x.direction, x.signals, x.confidence FROM n o
   JOIN sales.interactions x ON x.workspace_id = o.workspace_id AND x.opportunity_id = o.id AND x.deleted_at IS NULL
   UNION ALL
-  SELECT o.id, x.occurred_at, x.kind, x.direction, x.signals, x.confidence FROM o
+  SELECT o.id, x.occurred_at, x.kind, x.direction, x.signals, x.confidence FROM n o
   JOIN sales.interactions x ON x.workspace_id = o.workspace_id AND x.customer_id = o.customer_id
     AND x.opportunity_id IS NULL AND x.deleted_at IS NULL
 ), i AS (
@@ -143,24 +150,24 @@ WITH o AS MATERIALIZED (
     count(*) FILTER (WHERE kind = ANY ({_array(MEETING_KINDS)})) AS meetings,
     date_part('epoch', max(occurred_at) FILTER (WHERE direction = 'two_way')) / 86400.0 AS last_two_way_at,
     date_part('epoch', max(occurred_at)) / 86400.0 AS last_touch_at,
-    sum(CASE WHEN signals <> '{{{{}}}}' AND occurred_at >= {{signals_since}}::timestamptz THEN
-      (SELECT count(*) FROM unnest(signals) g WHERE g = ANY ({_array(POSITIVE_SIGNALS)})) ELSE 0 END) AS positive,
-    sum(CASE WHEN signals <> '{{{{}}}}' AND occurred_at >= {{signals_since}}::timestamptz THEN
-      (SELECT count(*) FROM unnest(signals) g WHERE g = ANY ({_array(NEGATIVE_SIGNALS)})) ELSE 0 END) AS negative,
+    sum(CASE WHEN signals <> '{{{{}}}}' AND occurred_at >= {{signals_since}}::timestamptz
+      THEN {_given(POSITIVE_SIGNALS)} ELSE 0 END) AS positive,
+    sum(CASE WHEN signals <> '{{{{}}}}' AND occurred_at >= {{signals_since}}::timestamptz
+      THEN {_given(NEGATIVE_SIGNALS)} ELSE 0 END) AS negative,
     date_part('epoch', max(occurred_at) FILTER (WHERE signals && {_array(NEGATIVE_SIGNALS)})) / 86400.0 AS quiet_at,
     max(ARRAY[date_part('epoch', occurred_at), confidence]) FILTER (WHERE confidence IS NOT NULL) AS last_confidence
   FROM touched GROUP BY id
 ), k AS (
   SELECT b.customer_id, count(*) AS contacts, bool_or(x.is_coach) AS coach,
     bool_or(x.level = 'executive') AS executive
-  FROM (SELECT DISTINCT workspace_id, customer_id FROM o) b
+  FROM (SELECT DISTINCT workspace_id, customer_id FROM n) b
   JOIN sales.contacts x ON x.workspace_id = b.workspace_id AND x.customer_id = b.customer_id AND x.deleted_at IS NULL
   GROUP BY b.customer_id
 ), promised AS (
-  SELECT o.id, x.kind, x.status, x.due_on, x.kept FROM o
+  SELECT o.id, x.kind, x.status, x.due_on, x.kept FROM n o
   JOIN sales.tasks x ON x.workspace_id = o.workspace_id AND x.opportunity_id = o.id AND x.deleted_at IS NULL
   UNION ALL
-  SELECT o.id, x.kind, x.status, x.due_on, x.kept FROM o
+  SELECT o.id, x.kind, x.status, x.due_on, x.kept FROM n o
   JOIN sales.tasks x ON x.workspace_id = o.workspace_id AND x.customer_id = o.customer_id
     AND x.opportunity_id IS NULL AND x.deleted_at IS NULL
 ), t AS (
@@ -179,7 +186,6 @@ LEFT JOIN p ON p.id = o.stage_id
 LEFT JOIN i ON i.id = o.id
 LEFT JOIN k ON k.customer_id = o.customer_id
 LEFT JOIN t ON t.id = o.id
-ORDER BY o.id
 """
 
 # What the core's medians are taken over: the newest open opportunities of the workspace, for a bounded cost.

@@ -11,11 +11,12 @@ class ScoringSettings(Settings):
     """Settings of the scoring worker; environment variables are `SIXTEEN_` and the field's name in capitals."""
 
     database_role: str | None = Field(default="sixteen_scoring", description="Role to enter; empty stays the login's.")
-    database_pool: int = Field(default=3, ge=2, le=50, description="Connections this process may hold.")
+    database_pool: int = Field(default=4, ge=2, le=50, description="Connections this process may hold.")
     drain_batch: int = Field(default=1_000, ge=1, le=20_000, description="Dirty marks taken in one transaction.")
     rescore_batch: int = Field(
-        default=5_000, ge=1, le=100_000, description="Subjects judged in one transaction of a whole re-score."
+        default=20_000, ge=1, le=100_000, description="Subjects judged in one part of a whole re-score."
     )
+    rescore_shares: int = Field(default=2, ge=1, le=16, description="Transactions that share a part of a re-score.")
     sweep_seconds: float = Field(default=0.5, gt=0, le=1, description="Looks for marks at least this often.")
     poison_seconds: float = Field(default=60, gt=0, description="A mark that can't be judged rests for this long.")
     medians_seconds: float = Field(default=60, ge=0, description="How long the medians of a workspace are reused.")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from services.scoring.core.facts import NO_UUID, OpportunityFacts, unknown_facts
 from services.scoring.core.policy import Policy
 from services.scoring.facts_query import FACTS, FACTS_QUERY, MEDIAN_FIELDS, MEDIANS, MEDIANS_QUERY
-from services.scoring.wire import Layout, copy_out, uuid_list
+from services.scoring.wire import Layout, copy_out, positions, uuid_list
 from services.scoring.workspace import Workspace, own_policy
 from shared.db import Tx, sql
 
@@ -23,29 +23,27 @@ _NONE: Final = "'00000000-0000-0000-0000-000000000000'::uuid"
 _WORKSPACE: Final = "(SELECT current_setting('app.workspace_id')::uuid)"
 STATUSES: Final = ("open", "won", "lost", "abandoned", "cancelled", "deleted", "unknown")
 
-BEFORE: Final = Layout.of(
-    id="uuid", customer_id="uuid", owner_id="uuid", status="int4", scored="int4", scored_owner="uuid",
-    class_code="int4", probability="float8", seat_owner="uuid",
-)  # fmt: skip
-_BEFORE_QUERY: Final = f"""
-WITH wanted AS (
-  SELECT id FROM unnest({{ids}}) AS w(id)
-  UNION SELECT id FROM sales.opportunities
-  WHERE workspace_id = {_WORKSPACE} AND customer_id = ANY ({{customers}}) AND status = 'open'
-  UNION SELECT id FROM sales.opportunities
-  WHERE workspace_id = {_WORKSPACE} AND owner_id = ANY ({{owners}}) AND status = 'open'
-  UNION SELECT opportunity_id FROM scoring.scores
-  WHERE workspace_id = {_WORKSPACE} AND owner_id = ANY ({{owners}})
-)
-SELECT w.id, coalesce(o.customer_id, {_NONE}), coalesce(o.owner_id, {_NONE}),
-  CASE WHEN o.id IS NULL THEN 6 WHEN o.deleted_at IS NOT NULL THEN 5 ELSE
+GONE: Final = Layout.of(id="uuid", customer_id="uuid", status="int4", scored="int4", seat_owner="uuid")
+_GONE_QUERY: Final = f"""
+SELECT w.id, coalesce(o.customer_id, {_NONE}),
+  CASE WHEN o.id IS NULL THEN 6 WHEN o.deleted_at IS NOT NULL OR c.deleted_at IS NOT NULL THEN 5 ELSE
     CASE o.status WHEN 'open' THEN 0 WHEN 'won' THEN 1 WHEN 'lost' THEN 2 WHEN 'abandoned' THEN 3 ELSE 4 END END,
-  (s.opportunity_id IS NOT NULL)::int, coalesce(s.owner_id, {_NONE}), coalesce(s.class_code, -1)::int,
-  coalesce(s.probability, 'NaN'::float8), coalesce(t.owner_id, {_NONE})
-FROM wanted w
+  (s.opportunity_id IS NOT NULL)::int, coalesce(t.owner_id, {_NONE})
+FROM unnest({{ids}}) AS w(id)
 LEFT JOIN sales.opportunities o ON o.workspace_id = {_WORKSPACE} AND o.id = w.id
-LEFT JOIN scoring.scores s ON s.workspace_id = {_WORKSPACE} AND s.opportunity_id = w.id
-LEFT JOIN scoring.seats t ON t.workspace_id = {_WORKSPACE} AND t.subject_type = 'opportunity' AND t.subject_id = w.id
+LEFT JOIN sales.customers c ON c.workspace_id = {_WORKSPACE} AND c.id = o.customer_id
+LEFT JOIN LATERAL (
+  SELECT opportunity_id FROM scoring.scores
+  WHERE workspace_id = {_WORKSPACE} AND opportunity_id = w.id LIMIT 1) s ON true
+LEFT JOIN LATERAL (
+  SELECT owner_id FROM scoring.seats
+  WHERE workspace_id = {_WORKSPACE} AND subject_type = 'opportunity' AND subject_id = w.id LIMIT 1) t ON true
+"""
+
+SAID: Final = Layout.of(id="uuid", class_code="int4", probability="float8", seat_owner="uuid")
+_SAID_QUERY: Final = f"""
+SELECT opportunity_id, class_code::int, probability, coalesce(owner_id, {_NONE}) FROM scoring.scores
+WHERE workspace_id = {_WORKSPACE} AND {{column}} = ANY ({{ids}})
 """
 
 CUSTOMERS: Final = Layout.of(
@@ -68,7 +66,9 @@ SELECT w.id, coalesce(c.owner_id, {_NONE}), (c.id IS NULL OR c.deleted_at IS NOT
 FROM wanted w
 LEFT JOIN sales.customers c ON c.workspace_id = {_WORKSPACE} AND c.id = w.id
 LEFT JOIN bought b ON b.customer_id = w.id
-LEFT JOIN scoring.seats t ON t.workspace_id = {_WORKSPACE} AND t.subject_type = 'customer' AND t.subject_id = w.id
+LEFT JOIN LATERAL (
+  SELECT owner_id FROM scoring.seats
+  WHERE workspace_id = {_WORKSPACE} AND subject_type = 'customer' AND subject_id = w.id LIMIT 1) t ON true
 """
 
 SEATS: Final = Layout.of(
@@ -131,17 +131,29 @@ async def _copy(tx: Tx, query: str, layout: Layout) -> Rows:
     return await copy_out(tx.connection, query, layout)
 
 
-async def read_before(tx: Tx, selection: Selection) -> Rows:
-    """`BEFORE` of every opportunity that the selection reaches: where it stands, and what was said of it last."""
-    return await _copy(
-        tx,
-        _BEFORE_QUERY.format(
-            ids=uuid_list(list(selection.opportunities)),
-            customers=uuid_list(list(selection.customers)),
-            owners=uuid_list(list(selection.owners)),
-        ),
-        BEFORE,
-    )
+async def read_said(tx: Tx, facts: Rows, owners: Iterable[bytes]) -> Rows:
+    """`SAID` of every opportunity of `facts`, in order: class (-1 none), probability (NaN none), whose seat it held.
+
+    Scores of whole owners are read along the index of owners, where they stand together.
+    """
+    said = SAID.empty(len(facts))
+    said["class_code"], said["probability"] = -1, np.nan
+    missing = np.ones(len(facts), dtype=np.bool_)
+    for column, wanted in (("owner_id", list(owners)), ("opportunity_id", None)):
+        ids = facts["id"][missing].tolist() if wanted is None else wanted
+        if not ids:
+            continue
+        found = await _copy(tx, _SAID_QUERY.format(column=column, ids=uuid_list(ids)), SAID)
+        place = positions(found["id"], facts["id"])
+        here = place >= 0
+        said[here] = found[place[here]]
+        missing &= ~here
+    return said
+
+
+async def read_gone(tx: Tx, ids: Iterable[bytes]) -> Rows:
+    """`GONE` of opportunities that are not open: what became of each, and whether it still has a score or a seat."""
+    return await _copy(tx, _GONE_QUERY.format(ids=uuid_list(list(ids))), GONE)
 
 
 async def read_customers(tx: Tx, ids: Iterable[bytes], owners: Iterable[bytes]) -> Rows:
@@ -154,9 +166,20 @@ async def read_seats(tx: Tx, owners: Iterable[bytes]) -> Rows:
     return await _copy(tx, _SEATS_QUERY.format(owners=uuid_list(list(owners))), SEATS)
 
 
-async def read_facts(tx: Tx, workspace: Workspace, ids: Rows | list[bytes]) -> Rows:
-    """`FACTS` of those of `ids` that are open: the core's input, in the wire's byte order, by id."""
-    return await _copy(tx, FACTS_QUERY.format(ids=uuid_list(ids), **workspace.query_values), FACTS)
+async def read_facts(tx: Tx, workspace: Workspace, selection: Selection) -> Rows:
+    """`FACTS` of the open opportunities that the selection reaches: the core's input, in the wire's byte order."""
+    chosen = [
+        f"o.{column} = ANY ({uuid_list(list(ids))})"
+        for column, ids in (
+            ("id", selection.opportunities),
+            ("customer_id", selection.customers),
+            ("owner_id", selection.owners),
+        )
+        if ids
+    ]
+    if not chosen:
+        return FACTS.empty(0)
+    return await _copy(tx, FACTS_QUERY.format(chosen=" OR ".join(chosen), **workspace.query_values), FACTS)
 
 
 async def read_median_facts(tx: Tx, workspace: Workspace) -> OpportunityFacts:

@@ -94,6 +94,7 @@ WRITE_SEATS: Final[Query] = sql(
 )
 DELETE_SEATS: Final[Query] = sql(
     "DELETE FROM scoring.seats WHERE workspace_id = :workspace_id AND subject_id = ANY(CAST(:ids AS uuid[]))"
+    " AND owner_id = ANY(CAST(:owners AS uuid[]))"
 )
 
 # Moves and events of one drain in one statement. Causes are few and shared by many rows: they come once each.

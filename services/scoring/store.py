@@ -90,7 +90,8 @@ async def write_seats(tx: Tx, ranking: Ranking) -> int:
         await _stage(tx, "sixteen_seats", records)
         await tx.run(staging.WRITE_SEATS)
     if len(ranking.vacated):
-        await tx.run(staging.DELETE_SEATS, ids=_ids(ranking.vacated))
+        owners = [UUID(bytes=owner) for owner in ranking.loads]
+        await tx.run(staging.DELETE_SEATS, ids=_ids(ranking.vacated), owners=owners)
     return len(changed)
 
 

@@ -20,7 +20,7 @@ from services.scoring.facts_query import FACTS
 from services.scoring.judging import Judge, join, judge_all, rejudge
 from services.scoring.marks import CUSTOMER, OPPORTUNITY, Taken
 from services.scoring.ranking import Ranking, Rows, fresh_subjects, rank
-from services.scoring.snapshots import Pin, Selection, owned
+from services.scoring.snapshots import GONE, SAID, Pin, Selection, owned
 from services.scoring.store import Scores
 from services.scoring.wire import positions, uuids
 from services.scoring.workspace import Workspace
@@ -35,62 +35,77 @@ _NONE = np.void(NO_UUID)
 
 @dataclass(slots=True)
 class Batch:
-    """Everything gathered about one selection. `facts` are of those that could be judged, row by row with `bands`
-    (the bands they were judged for) and `judgement`; `spoiled` are the ids of those that could not."""
+    """Everything gathered about one selection.
+
+    `facts` are of those that could be judged, row by row with `said` (what was said of them before), `bands` (that
+    they were judged for) and `judgement`; `spoiled` are those that could not, each with its customer and the error;
+    `gone` (`snapshots.GONE`) are not open any more.
+    """
 
     workspace: Workspace
     medians: Medians
     judge: Judge
-    before: Rows
+    gone: Rows
     customers: Rows
     seats: Rows
     pins: dict[bytes, list[Pin]]
     policies: dict[bytes, Policy]
     facts: Rows = field(default_factory=lambda: FACTS.empty(0))
+    said: Rows = field(default_factory=lambda: SAID.empty(0))
     bands: NDArray[np.int8] = field(default_factory=lambda: np.zeros(0, dtype=np.int8))
     judgement: Judgement | None = None
-    spoiled: dict[bytes, Exception | None] = field(default_factory=dict)
+    spoiled: dict[bytes, tuple[bytes, Exception | None]] = field(default_factory=dict)
 
     @property
     def replaced(self) -> Rows:
         """The ids whose former seat no longer counts."""
-        kept = positions(uuids(list(self.spoiled)), self.before["id"]) < 0
-        return np.concatenate((self.before["id"][kept], self.customers["id"]))
+        return np.concatenate((self.facts["id"], self.gone["id"], self.customers["id"]))
 
     @property
     def outcome_known(self) -> Rows:
-        """The opportunities that had a score and shall have none: closed, deleted, or their customer is."""
-        gone = (self.before["scored"] == 1) & (positions(self.facts["id"], self.before["id"]) < 0)
-        gone &= positions(uuids(list(self.spoiled)), self.before["id"]) < 0
-        ids: Rows = self.before["id"][gone]
+        """The opportunities that have a score and shall have none: closed, deleted, or their customer is."""
+        ids: Rows = self.gone["id"][(self.gone["scored"] == 1) & (self.gone["status"] != _OPEN)]
         return ids
 
 
 async def gather(tx: Tx, workspace: Workspace, selection: Selection, medians: Medians, judge: Judge) -> Batch:
     """Reads and judges what the selection reaches, and reads the seats of all owners concerned."""
-    before = await snapshots.read_before(tx, selection)
-    customers = _relevant(
-        await snapshots.read_customers(tx, selection.customers | owned(before["customer_id"]), selection.owners),
-        selection,
-    )
-    still_open = before["status"] == _OPEN
-    owners = selection.owners | selection.reseated | owned(before["seat_owner"])
-    owners |= owned(before["owner_id"][still_open]) | owned(customers["seat_owner"])
+    facts = await snapshots.read_facts(tx, workspace, selection)
+    said = await snapshots.read_said(tx, facts, selection.owners)
+    missing = selection.opportunities - set(facts["id"].tolist())
+    gone = await snapshots.read_gone(tx, missing) if missing else GONE.empty(0)
+    of_customers = owned(facts["customer_id"]) | owned(gone["customer_id"]) | selection.customers
+    customers = _relevant(await snapshots.read_customers(tx, of_customers, selection.owners), selection)
+    owners = selection.owners | selection.reseated | owned(said["seat_owner"]) | owned(facts["owner_id"])
+    owners |= owned(gone["seat_owner"]) | owned(customers["seat_owner"])
     owners |= owned(customers["owner_id"][_seatable(customers)])
     owner_ids = [UUID(bytes=key) for key in sorted(owners)]
     policies = await snapshots.read_policies(tx, workspace, owner_ids)
+    seats = await snapshots.read_seats(tx, policies)
+    stale = _stale_seats(seats, facts, selection)
+    if stale:
+        gone = np.concatenate((gone, await snapshots.read_gone(tx, stale)))
     batch = Batch(
         workspace=workspace,
         medians=medians,
         judge=judge,
-        before=before,
+        gone=gone,
         customers=customers,
-        seats=await snapshots.read_seats(tx, policies),
+        seats=seats,
         pins=await snapshots.read_pins(tx, owner_ids),
         policies=policies,
     )
-    _judge(batch, await snapshots.read_facts(tx, workspace, before["id"][still_open]))
+    _judge(batch, facts, said)
     return batch
+
+
+def _stale_seats(seats: Rows, facts: Rows, selection: Selection) -> set[bytes]:
+    """Opportunities that hold a seat of an owner of whom everything is judged, though they are not open any more."""
+    if not selection.owners:
+        return set()
+    asked = positions(uuids(list(selection.owners)), seats["owner_id"]) >= 0
+    asked &= (seats["kind"] == SubjectKind.OPPORTUNITY) & (positions(facts["id"], seats["id"]) < 0)
+    return set(seats["id"][asked].tolist())
 
 
 async def rank_batch(tx: Tx, batch: Batch) -> Ranking:
@@ -117,28 +132,32 @@ def scores_of(batch: Batch) -> Scores | None:
     """What is to be written about the judged opportunities; None when there are none."""
     if batch.judgement is None:
         return None
-    said = batch.before[positions(batch.before["id"], batch.facts["id"])]
     return Scores(
         batch.facts,
         batch.judgement,
-        said["class_code"].astype(np.int64),
-        said["probability"].astype(np.float64),
+        batch.said["class_code"].astype(np.int64),
+        batch.said["probability"].astype(np.float64),
     )
 
 
 def causes_of(batch: Batch, ranking: Ranking, marks: list[Taken]) -> Causes:
     """The marks, ready to explain what the batch changed."""
     by_subject = {(mark.type, mark.key): mark for mark in marks}
-    customer_of = dict(zip(batch.before["id"].tolist(), batch.before["customer_id"].tolist(), strict=True))
+    customer_of: dict[bytes, bytes] = {}
     touched: dict[bytes, Taken] = {}
-    for kind, rows in ((OPPORTUNITY, batch.before), (CUSTOMER, batch.customers)):
-        for key, owner, seat_owner in zip(
-            rows["id"].tolist(), rows["owner_id"].tolist(), rows["seat_owner"].tolist(), strict=True
-        ):
+    for kind, rows, owners in (
+        (OPPORTUNITY, batch.gone, (batch.gone["seat_owner"],)),
+        (OPPORTUNITY, batch.facts, (batch.said["seat_owner"], batch.facts["owner_id"])),
+        (CUSTOMER, batch.customers, (batch.customers["seat_owner"], batch.customers["owner_id"])),
+    ):
+        keys = rows["id"].tolist()
+        if kind == OPPORTUNITY:
+            customer_of.update(zip(keys, rows["customer_id"].tolist(), strict=True))
+        for key, *of_key in zip(keys, *(ids.tolist() for ids in owners), strict=True):
             mark = by_subject.get((kind, key)) or by_subject.get((CUSTOMER, customer_of.get(key, key)))
             if mark is not None:
-                touched.setdefault(owner, mark)
-                touched.setdefault(seat_owner, mark)
+                for owner in of_key:
+                    touched.setdefault(owner, mark)
     of_customers = ranking.subjects["kind"] == SubjectKind.CUSTOMER
     customers = set(ranking.subjects["id"][of_customers].tolist()) | set(batch.customers["id"].tolist())
     return Causes(by_subject, customer_of, touched, customers)
@@ -163,7 +182,7 @@ def _seatable(customers: Rows) -> NDArray[np.bool_]:
     return seatable
 
 
-def _judge(batch: Batch, facts: Rows) -> None:
+def _judge(batch: Batch, facts: Rows, said: Rows) -> None:
     """Judges `facts` for the bands they hold and adds them to the batch."""
     if not len(facts):
         return
@@ -177,10 +196,12 @@ def _judge(batch: Batch, facts: Rows) -> None:
     fine, judgement, error = judge_all(
         OpportunityFacts(facts), workspace.policy, batch.medians, workspace.now_days, bands, batch.judge
     )
-    batch.spoiled.update(dict.fromkeys(facts["id"][~fine].tolist(), error))
+    for row in facts[~fine]:
+        batch.spoiled[bytes(row["id"])] = (bytes(row["customer_id"]), error)
     if judgement is None:
         return
     batch.facts = np.concatenate((batch.facts, facts[fine])) if len(batch.facts) else facts[fine]
+    batch.said = np.concatenate((batch.said, said[fine]))
     batch.bands = np.concatenate((batch.bands, bands[fine]))
     batch.judgement = join([batch.judgement, judgement]) if batch.judgement else judgement
 
@@ -190,14 +211,12 @@ async def _take_in(tx: Tx, batch: Batch, ids: Rows) -> bool:
 
     One that has meanwhile been closed or given to someone else is left alone: its own mark waits for it.
     """
-    known = await snapshots.read_before(tx, Selection(opportunities=set(ids.tolist())))
-    facts = await snapshots.read_facts(tx, batch.workspace, ids)
-    place = positions(known["id"], facts["id"])
-    facts = facts[known["seat_owner"][place] == facts["owner_id"]]
-    _judge(batch, facts)
-    added = known[(positions(facts["id"], known["id"]) >= 0)]
-    batch.before = np.concatenate((batch.before, added))
-    return bool(len(added))
+    facts = await snapshots.read_facts(tx, batch.workspace, Selection(opportunities=set(ids.tolist())))
+    said = await snapshots.read_said(tx, facts, ())
+    same = said["seat_owner"] == facts["owner_id"]
+    judged = len(batch.facts)
+    _judge(batch, facts[same], said[same])
+    return len(batch.facts) > judged
 
 
 def _rank(batch: Batch, departures: dict[bytes, str]) -> Ranking:
@@ -238,10 +257,9 @@ def _customers(batch: Batch) -> Rows:
 def _departures(batch: Batch) -> dict[bytes, str]:
     """Why each subject that is none any more has left its seat; one that only changed hands is not listed."""
     reasons: dict[bytes, str] = {}
-    judged = set(batch.facts["id"].tolist())
-    for key, status in zip(batch.before["id"].tolist(), batch.before["status"].tolist(), strict=True):
-        if key not in judged:
-            reasons[key] = "closed" if _OPEN < status < _DELETED else "removed"
+    for key, status in zip(batch.gone["id"].tolist(), batch.gone["status"].tolist(), strict=True):
+        if status != _OPEN:
+            reasons[key] = "closed" if status < _DELETED else "removed"
     for row in batch.customers[~_seatable(batch.customers)]:
         key = bytes(row["id"])
         if row["deleted"]:
@@ -276,17 +294,11 @@ def _settle(batch: Batch, ranking: Ranking) -> None:
         batch.bands = bands
 
 
-def spoiled_marks(batch: Batch, marks: Iterable[Taken]) -> list[Taken]:
+def spoiled_marks(spoiled: dict[bytes, tuple[bytes, Exception | None]], marks: Iterable[Taken]) -> list[Taken]:
     """The marks on subjects that could not be judged."""
-    if not batch.spoiled:
-        return []
-    customers = {
-        customer
-        for key, customer in zip(batch.before["id"].tolist(), batch.before["customer_id"].tolist(), strict=True)
-        if key in batch.spoiled
-    }
+    customers = {customer for customer, _ in spoiled.values()}
     return [
         mark
         for mark in marks
-        if (mark.type == OPPORTUNITY and mark.key in batch.spoiled) or (mark.type == CUSTOMER and mark.key in customers)
+        if (mark.type == OPPORTUNITY and mark.key in spoiled) or (mark.type == CUSTOMER and mark.key in customers)
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from services.scoring.jobs.plan import Plan, make_plan
 from services.scoring.judging import POISON, Judge
 from services.scoring.marks import Taken
 from services.scoring.settings import ScoringSettings
+from services.scoring.snapshots import Selection
 from services.scoring.staging import CREATE_TABLES
 from services.scoring.workspace import Workspace, read_workspace
 from shared import telemetry
@@ -83,6 +85,25 @@ class Outcome:
             poisoned=self.poisoned + other.poisoned,
             idle=self.idle and other.idle,
             request_id=self.request_id or other.request_id,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What was written for a selection; `spoiled` are those that could not be judged, with customer and error."""
+
+    judged: int = 0
+    moves: int = 0
+    seats: int = 0
+    spoiled: dict[bytes, tuple[bytes, Exception | None]] = field(default_factory=dict)
+
+    def plus(self, other: Done) -> Done:
+        """Both together."""
+        return Done(
+            self.judged + other.judged,
+            self.moves + other.moves,
+            self.seats + other.seats,
+            self.spoiled | other.spoiled,
         )
 
 
@@ -166,7 +187,7 @@ async def _once(context: Context, workspace_id: UUID, given: Plan | None = None)
             plan = given or await make_plan(tx, context.settings, cursor)
             if plan is None or workspace is None:
                 return Outcome(idle=True)
-            outcome = await _apply(context, tx, workspace, plan)
+            outcome = await _do(context, tx, workspace, plan)
             if context.before_commit is not None:
                 context.before_commit()
     except SPOILS as error:
@@ -178,21 +199,26 @@ async def _once(context: Context, workspace_id: UUID, given: Plan | None = None)
     return outcome
 
 
-async def _apply(context: Context, tx: Tx, workspace: Workspace, plan: Plan) -> Outcome:
-    batch = await gather(tx, workspace, plan.selection, await _medians(context, tx, workspace), context.judge)
-    ranking = await rank_batch(tx, batch)
-    scores = scores_of(batch)
-    causes = causes_of(batch, ranking, plan.marks)
+async def _do(context: Context, tx: Tx, workspace: Workspace, plan: Plan) -> Outcome:
+    """Does a plan and takes away its marks. `tx` holds the lock of the workspace until then."""
     if workspace.id not in context.models_written:
         await store.write_model(tx, workspace)
-    if scores is not None:
-        await store.write_scores(tx, workspace, scores)
-    await store.delete_scores(tx, batch.outcome_known)
-    seats = await store.write_seats(tx, ranking)
-    await store.write_events(tx, workspace, scores, ranking, causes)
-    await store.write_loads(tx, workspace, ranking.loads)
-    aside = spoiled_marks(batch, plan.marks)
-    for key, error in batch.spoiled.items():
+    medians = await _medians(context, tx, workspace)
+    shares = plan.shares(context.settings.rescore_shares)
+    if len(shares) == 1:
+        done = await _apply(context, tx, workspace, medians, plan.marks, shares[0])
+    else:
+        # Each share is a transaction of its own. Should one be lost, the cursor has not moved: all are done again.
+        found = await asyncio.gather(
+            *(_share(context, workspace, medians, plan.marks, share) for share in shares), return_exceptions=True
+        )
+        done = Done()
+        for result in found:
+            if isinstance(result, BaseException):
+                raise result
+            done = done.plus(result)
+    aside = spoiled_marks(done.spoiled, plan.marks)
+    for key, (_, error) in done.spoiled.items():
         _PUT_ASIDE.inc()
         log.error(
             "opportunity_not_judged",
@@ -200,24 +226,54 @@ async def _apply(context: Context, tx: Tx, workspace: Workspace, plan: Plan) -> 
             opportunity_id=str(UUID(bytes=key)),
             exc_info=error,
         )
+    # Marks come last, so that a request that marks the same subject waits for a commit and for nothing else.
     if aside:
         await marks.postpone(tx, aside, context.settings.poison_seconds)
-    # Last, so that a request that marks the same subject waits for a commit and for nothing else.
     if plan.cursor is not None:
         await marks.move_cursor(tx, plan.cursor)
-    done = [mark for mark in plan.finished if mark not in aside]
-    if done:
-        await marks.delete(tx, done)
+    finished = [mark for mark in plan.finished if mark not in aside]
+    if finished:
+        await marks.delete(tx, finished)
     requests = {mark.cause.get("request_id") for mark in plan.marks}
     return Outcome(
         marks=len(plan.marks),
-        judged=len(batch.facts),
-        moves=len(ranking.moves),
-        seats=seats,
+        judged=done.judged,
+        moves=done.moves,
+        seats=done.seats,
         statements=tx.statements,
-        poisoned=len(batch.spoiled),
+        poisoned=len(done.spoiled),
         request_id=requests.pop() if len(requests) == 1 else None,
     )
+
+
+async def _share(
+    context: Context, workspace: Workspace, medians: Medians, taken: list[Taken], selection: Selection
+) -> Done:
+    async with context.database.transaction(workspace.id, workspace.now) as tx:
+        await tx.connection.execute(CREATE_TABLES)
+        return await _apply(context, tx, workspace, medians, taken, selection)
+
+
+async def _apply(
+    context: Context,
+    tx: Tx,
+    workspace: Workspace,
+    medians: Medians,
+    taken: list[Taken],
+    selection: Selection,
+) -> Done:
+    """Gathers, decides and writes what a selection comes to."""
+    batch = await gather(tx, workspace, selection, medians, context.judge)
+    ranking = await rank_batch(tx, batch)
+    scores = scores_of(batch)
+    causes = causes_of(batch, ranking, taken)
+    if scores is not None:
+        await store.write_scores(tx, workspace, scores)
+    await store.delete_scores(tx, batch.outcome_known)
+    seats = await store.write_seats(tx, ranking)
+    await store.write_events(tx, workspace, scores, ranking, causes)
+    await store.write_loads(tx, workspace, ranking.loads)
+    return Done(len(batch.facts), len(ranking.moves), seats, batch.spoiled)
 
 
 async def _medians(context: Context, tx: Tx, workspace: Workspace) -> Medians:

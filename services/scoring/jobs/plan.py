@@ -28,6 +28,14 @@ class Plan:
             return f"part of a whole re-score up to {self.cursor.at}"
         return ", ".join(f"{mark.type} {mark.id}" for mark in self.marks)
 
+    def shares(self, count: int) -> list[Selection]:
+        """A part of a whole re-score in up to `count` selections that no owner is in twice."""
+        if self.cursor is None:
+            return [self.selection]
+        owners, ids = sorted(self.selection.owners), sorted(self.selection.opportunities)
+        shares = [Selection(set(ids[at::count]), owners=set(owners[at::count])) for at in range(count)]
+        return [share for share in shares if share.owners or share.opportunities] or [self.selection]
+
     def halves(self) -> list[Plan]:
         """The same in two parts; none when it can't be divided."""
         if self.cursor is not None:
