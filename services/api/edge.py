@@ -16,7 +16,7 @@ import asyncpg
 import orjson
 from fastapi import Depends, Request, Response, Security
 from fastapi.routing import APIRoute
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
+from fastapi.security import SecurityScopes
 
 from services.api.errors import (
     BadRequest,
@@ -159,19 +159,13 @@ async def write_request_effects(tx: EdgeTx, request: Request) -> None:
         )
 
 
-_bearer = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer sixteen_live_…`")
-
-
-async def authorize(
-    request: Request,
-    scopes: SecurityScopes,
-    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-) -> Principal:
+async def authorize(request: Request, scopes: SecurityScopes) -> Principal:
     """The caller, who must hold every scope the route names."""
-    if bearer is None:
+    kind, _, key = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() != "bearer" or not key:
         raise Unauthorized("Send an API key: Authorization: Bearer sixteen_live_…")
     state: State = request.app.state.sixteen
-    principal = await state.identities.principal(bearer.credentials)
+    principal = await state.identities.principal(key.strip())
     request.scope["sixteen.principal"] = principal
     for scope in scopes.scopes:
         if scope not in principal.scopes:

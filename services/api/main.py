@@ -8,12 +8,14 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.routing import APIRoute
 
 from services.api import handlers, health, openapi
 from services.api.auth.identity import Identities
 from services.api.features import ROUTERS
 from services.api.middleware import Edge
 from services.api.pagination import Cursors
+from services.api.routing import RouteIndex
 from services.api.settings import ApiSettings
 from services.api.state import State
 from shared import telemetry
@@ -38,10 +40,10 @@ def create_app(settings: ApiSettings | None = None, clock: Clock | None = None) 
     )
     app.state.cursors = Cursors(settings.secret_key.get_secret_value())
     handlers.install(app)
-    app.include_router(health.router)
-    for router in ROUTERS:
-        app.include_router(router)
-    app.openapi = lambda: openapi.document(app)  # type: ignore[method-assign]
+    routes = [route for router in (health.router, *ROUTERS) for route in router.routes if isinstance(route, APIRoute)]
+    app.state.routes = routes
+    app.router.routes.append(RouteIndex(routes))
+    app.openapi = lambda: openapi.document(app, routes)  # type: ignore[method-assign]
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

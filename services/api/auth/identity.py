@@ -38,26 +38,26 @@ REMEMBERED = 10_000
 
 
 class Identities:
-    """The verified keys of this process, by the hash of their secret."""
+    """The verified keys of this process."""
 
     def __init__(self, database: Database, ttl: float) -> None:
         self._database = database
         self._ttl = ttl
-        self._known: dict[tuple[UUID, bytes], tuple[float, Principal]] = {}
+        self._known: dict[str, tuple[float, Principal]] = {}
 
     async def principal(self, key: str) -> Principal:
         """Who holds this key; raises Unauthorized, saying no more than that."""
+        known = self._known.get(key)
+        if known is not None and known[0] > time.monotonic():
+            return known[1]
         parsed = parse_key(key)
         if parsed is None:
             raise Unauthorized("The API key is malformed.")
-        known = self._known.get((parsed.key_id, parsed.secret_hash))
-        if known is not None and known[0] > time.monotonic():
-            return known[1]
         principal = await self._look_up(parsed)
         if self._ttl:
             if len(self._known) >= REMEMBERED:
                 self._known.clear()
-            self._known[parsed.key_id, parsed.secret_hash] = (time.monotonic() + self._ttl, principal)
+            self._known[key] = (time.monotonic() + self._ttl, principal)
         return principal
 
     def forget(self, workspace_id: UUID) -> None:
