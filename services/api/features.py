@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from services.api.contacts.routes import router as contacts
 from services.api.customers.routes import router as customers
+from services.api.focus.routes import router as focus
+from services.api.interactions.routes import router as interactions
 from services.api.opportunities.routes import router as opportunities
 from services.api.processes.routes import router as processes
+from services.api.products.routes import router as products
+from services.api.scores.routes import router as scores
+from services.api.tasks.routes import router as tasks
 
-ROUTERS = (customers, opportunities, processes)
+ROUTERS = (customers, opportunities, processes, interactions, tasks, focus, scores, contacts, products)
