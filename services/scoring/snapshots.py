@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from services.scoring.core.facts import NO_UUID, OpportunityFacts, unknown_facts
 from services.scoring.core.policy import Policy
 from services.scoring.facts_query import FACTS, FACTS_QUERY, MEDIAN_FIELDS, MEDIANS, MEDIANS_QUERY
-from services.scoring.wire import Layout, copy_out, positions, uuid_list
+from services.scoring.wire import Layout, copy_out, fetch_out, literal, positions, uuid_list
 from services.scoring.workspace import Workspace, own_policy
 from shared.db import Tx, sql
 
@@ -22,6 +23,10 @@ Rows = NDArray[np.void]
 _NONE: Final = "'00000000-0000-0000-0000-000000000000'::uuid"
 _WORKSPACE: Final = "(SELECT current_setting('app.workspace_id')::uuid)"
 STATUSES: Final = ("open", "won", "lost", "abandoned", "cancelled", "deleted", "unknown")
+
+# So few ids go as parameters of a prepared statement; more are worth a plan of their own.
+_FEW: Final = 64
+_NO_TEXTS: Final[dict[str, str]] = {}
 
 GONE: Final = Layout.of(id="uuid", customer_id="uuid", status="int4", scored="int4", seat_owner="uuid")
 _GONE_QUERY: Final = f"""
@@ -41,10 +46,11 @@ LEFT JOIN LATERAL (
 """
 
 SAID: Final = Layout.of(id="uuid", class_code="int4", probability="float8", seat_owner="uuid")
-_SAID_QUERY: Final = f"""
-SELECT opportunity_id, class_code::int, probability, coalesce(owner_id, {_NONE}) FROM scoring.scores
-WHERE workspace_id = {_WORKSPACE} AND {{column}} = ANY ({{ids}})
-"""
+_SAID_QUERIES: Final = {
+    column: f"SELECT opportunity_id, class_code::int, probability, coalesce(owner_id, {_NONE}) FROM scoring.scores"
+    f" WHERE workspace_id = {_WORKSPACE} AND {column} = ANY ({{ids}})"
+    for column in ("owner_id", "opportunity_id")
+}
 
 CUSTOMERS: Final = Layout.of(
     id="uuid", owner_id="uuid", deleted="int4", open="int4", won="int4", seat_owner="uuid"
@@ -52,7 +58,8 @@ CUSTOMERS: Final = Layout.of(
 _CUSTOMERS_QUERY: Final = f"""
 WITH wanted AS (
   SELECT id FROM unnest({{ids}}) AS w(id)
-  UNION SELECT id FROM sales.customers WHERE workspace_id = {_WORKSPACE} AND owner_id = ANY ({{owners}})
+  UNION SELECT id FROM sales.customers
+  WHERE workspace_id = {_WORKSPACE} AND owner_id = ANY ({{owners}}) AND id <> ALL ({{busy}})
   UNION SELECT subject_id FROM scoring.seats
   WHERE workspace_id = {_WORKSPACE} AND owner_id = ANY ({{owners}}) AND subject_type = 'customer'
 ), bought AS (
@@ -126,9 +133,32 @@ class Pin:
     until: float
 
 
-async def _copy(tx: Tx, query: str, layout: Layout) -> Rows:
+async def _read(
+    tx: Tx,
+    query: str,
+    layout: Layout,
+    ids: Mapping[str, Collection[bytes]],
+    texts: Mapping[str, str] = _NO_TEXTS,
+    *,
+    many: bool = False,
+) -> Rows:
+    """Fills the places that `query` names with ids and texts, and reads its rows: many, or about as many as ids."""
     tx.statements += 1
-    return await copy_out(tx.connection, query, layout)
+    if not many and sum(len(keys) for keys in ids.values()) <= _FEW:
+        values = [[UUID(bytes=key) for key in keys] for keys in ids.values()]
+        return await fetch_out(
+            tx.connection, _with_parameters(query, tuple(ids), tuple(texts)), [*values, *texts.values()], layout
+        )
+    filled = {name: uuid_list(list(keys)) for name, keys in ids.items()}
+    return await copy_out(
+        tx.connection, query.format(**filled, **{name: literal(text) for name, text in texts.items()}), layout
+    )
+
+
+@lru_cache(maxsize=128)
+def _with_parameters(query: str, ids: tuple[str, ...], texts: tuple[str, ...]) -> str:
+    names = [*((name, "uuid[]") for name in ids), *((name, "text") for name in texts)]
+    return query.format(**{name: f"${place}::{kind}" for place, (name, kind) in enumerate(names, 1)})
 
 
 async def read_said(tx: Tx, facts: Rows, owners: Iterable[bytes]) -> Rows:
@@ -143,7 +173,7 @@ async def read_said(tx: Tx, facts: Rows, owners: Iterable[bytes]) -> Rows:
         ids = facts["id"][missing].tolist() if wanted is None else wanted
         if not ids:
             continue
-        found = await _copy(tx, _SAID_QUERY.format(column=column, ids=uuid_list(ids)), SAID)
+        found = await _read(tx, _SAID_QUERIES[column], SAID, {"ids": ids}, many=column == "owner_id")
         place = positions(found["id"], facts["id"])
         here = place >= 0
         said[here] = found[place[here]]
@@ -151,40 +181,48 @@ async def read_said(tx: Tx, facts: Rows, owners: Iterable[bytes]) -> Rows:
     return said
 
 
-async def read_gone(tx: Tx, ids: Iterable[bytes]) -> Rows:
+async def read_gone(tx: Tx, ids: set[bytes]) -> Rows:
     """`GONE` of opportunities that are not open: what became of each, and whether it still has a score or a seat."""
-    return await _copy(tx, _GONE_QUERY.format(ids=uuid_list(list(ids))), GONE)
+    return await _read(tx, _GONE_QUERY, GONE, {"ids": ids})
 
 
-async def read_customers(tx: Tx, ids: Iterable[bytes], owners: Iterable[bytes]) -> Rows:
-    """`CUSTOMERS` of `ids` and of all that `owners` own or hold a seat for."""
-    return await _copy(tx, _CUSTOMERS_QUERY.format(ids=uuid_list(list(ids)), owners=uuid_list(list(owners))), CUSTOMERS)
+async def read_customers(tx: Tx, ids: set[bytes], owners: set[bytes], busy: set[bytes]) -> Rows:
+    """`CUSTOMERS` of `ids`, of all that `owners` hold a seat for, and of all they own but the `busy` ones, which are
+    known to have an open opportunity."""
+    return await _read(tx, _CUSTOMERS_QUERY, CUSTOMERS, {"ids": ids, "owners": owners, "busy": busy}, many=bool(owners))
 
 
 async def read_seats(tx: Tx, owners: Iterable[bytes]) -> Rows:
     """`SEATS` that `owners` hold."""
-    return await _copy(tx, _SEATS_QUERY.format(owners=uuid_list(list(owners))), SEATS)
+    tx.statements += 1
+    return await copy_out(tx.connection, _SEATS_QUERY.format(owners=uuid_list(list(owners))), SEATS)
 
 
 async def read_facts(tx: Tx, workspace: Workspace, selection: Selection) -> Rows:
     """`FACTS` of the open opportunities that the selection reaches: the core's input, in the wire's byte order."""
-    chosen = [
-        f"o.{column} = ANY ({uuid_list(list(ids))})"
+    asked = {
+        column: ids
         for column, ids in (
             ("id", selection.opportunities),
             ("customer_id", selection.customers),
             ("owner_id", selection.owners),
         )
         if ids
-    ]
-    if not chosen:
+    }
+    if not asked:
         return FACTS.empty(0)
-    return await _copy(tx, FACTS_QUERY.format(chosen=" OR ".join(chosen), **workspace.query_values), FACTS)
+    return await _read(tx, _facts_query(tuple(asked)), FACTS, asked, workspace.query_values, many="owner_id" in asked)
+
+
+@lru_cache
+def _facts_query(columns: tuple[str, ...]) -> str:
+    chosen = " OR ".join(f"o.{column} = ANY ({{{column}}})" for column in columns)
+    return FACTS_QUERY.replace("{chosen}", chosen)
 
 
 async def read_median_facts(tx: Tx, workspace: Workspace) -> OpportunityFacts:
     """Facts of a bounded sample of the workspace's open opportunities, as far as medians need them."""
-    found = await _copy(tx, MEDIANS_QUERY.format(**workspace.query_values), MEDIANS)
+    found = await _read(tx, MEDIANS_QUERY, MEDIANS, {}, {"rates": workspace.query_values["rates"]}, many=True)
     rows = unknown_facts(len(found))
     for name in ("process_id", *MEDIAN_FIELDS):
         rows[name] = found[name]

@@ -57,6 +57,8 @@ def _create(table: str, layout: Layout) -> str:
 CREATE_TABLES: Final = "; ".join(
     (
         "SET LOCAL client_min_messages = warning",
+        # The statements that are prepared take few ids; planning them anew would be most of a small drain.
+        "SET LOCAL plan_cache_mode = force_generic_plan",
         *(_create(table, layout) for table, layout in TABLES.items()),
     )
 )
@@ -73,7 +75,6 @@ WRITE_SCORES: Final[Query] = sql(
     f"INSERT INTO scoring.scores (workspace_id, {', '.join(_SCORE_COLUMNS)})"
     f" SELECT CAST(:workspace_id AS uuid), {', '.join(_SCORE_VALUES)}, nullif(owner_id, {_NONE}),"
     " nullif(next_due_at, 'infinity'), CAST(:model_version AS text), CAST(:now AS timestamptz) FROM sixteen_scores"
-    " ORDER BY opportunity_id"
     f" ON CONFLICT (workspace_id, opportunity_id) DO UPDATE SET {_set(_SCORE_COLUMNS, ('opportunity_id',))}"
 )
 DELETE_SCORES: Final[Query] = sql(
@@ -89,7 +90,6 @@ WRITE_SEATS: Final[Query] = sql(
     f"INSERT INTO scoring.seats (workspace_id, subject_type, subject_id, {', '.join(_SEAT_COLUMNS)})"
     f" SELECT CAST(:workspace_id AS uuid), {_KIND}, subject_id, owner_id, customer_id, {_BAND.format('band')}, rank,"
     " class_code, priority, slack_days, since, nullif(next_due_at, 'infinity') FROM sixteen_seats"
-    " ORDER BY subject_id"
     f" ON CONFLICT (workspace_id, subject_type, subject_id) DO UPDATE SET {_set(_SEAT_COLUMNS, ())}"
 )
 DELETE_SEATS: Final[Query] = sql(

@@ -54,12 +54,12 @@ class Workspace:
 
     @cached_property
     def query_values(self) -> dict[str, str]:
-        """What the facts query needs, as SQL literals."""
+        """What the facts query needs, as text."""
         since = self.policy.day_start(self.policy.today(self.now_days) - SIGNAL_DAYS)
         return {
-            "rates": literal(orjson.dumps(self.rates).decode()),
-            "signals_since": literal(moment_of(since).isoformat()),
-            "today": literal(self.today.isoformat()),
+            "rates": orjson.dumps(self.rates).decode(),
+            "signals_since": moment_of(since).isoformat(),
+            "today": self.today.isoformat(),
         }
 
 
@@ -128,13 +128,3 @@ def days_of(moment: datetime) -> float:
 def moment_of(days: float) -> datetime:
     """The moment that lies `days` after the Unix epoch, UTC."""
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=days)
-
-
-def literal(text: str) -> str:
-    """`text` as an SQL literal, for the statements (COPY) that take no parameters."""
-    if "\0" in text:
-        raise ValueError("text for the database holds a zero byte")
-    quoted = text.replace("'", "''")
-    if "\\" in quoted:
-        return " E'" + quoted.replace("\\", "\\\\") + "'"
-    return f"'{quoted}'"

@@ -74,8 +74,11 @@ async def gather(tx: Tx, workspace: Workspace, selection: Selection, medians: Me
     said = await snapshots.read_said(tx, facts, selection.owners)
     missing = selection.opportunities - set(facts["id"].tolist())
     gone = await snapshots.read_gone(tx, missing) if missing else GONE.empty(0)
-    of_customers = owned(facts["customer_id"]) | owned(gone["customer_id"]) | selection.customers
-    customers = _relevant(await snapshots.read_customers(tx, of_customers, selection.owners), selection)
+    busy = owned(facts["customer_id"])
+    asked = selection.customers | owned(gone["customer_id"])
+    if not selection.owners:
+        asked |= busy
+    customers = _relevant(await snapshots.read_customers(tx, asked, selection.owners, busy), selection)
     owners = selection.owners | selection.reseated | owned(said["seat_owner"]) | owned(facts["owner_id"])
     owners |= owned(gone["seat_owner"]) | owned(customers["seat_owner"])
     owners |= owned(customers["owner_id"][_seatable(customers)])
