@@ -10,35 +10,39 @@ from shared.db import Tx, sql
 from shared.effects import Effects
 from shared.ids import new_id
 
+# Everything arrives as one JSON document: one parameter is far cheaper to send than a column of arrays each.
 # Marks are written in the order of their key: two transactions that mark the same subjects wait, not deadlock.
 _WRITE = """
-WITH happened AS (
+WITH given AS MATERIALIZED (SELECT CAST(:effects AS jsonb) AS doc),
+happened AS (
   INSERT INTO events.outbox (workspace_id, id, recorded_at, type, subject_type, subject_id, resource_version,
     owner_id, actor_id, request_id, traceparent, occurred_at, data)
   SELECT :workspace_id, e.id, :recorded_at, e.type, e.subject_type, e.subject_id, e.resource_version, e.owner_id,
     :actor_id, :request_id, :traceparent, e.occurred_at, e.data
-  FROM unnest(CAST(:event_ids AS uuid[]), CAST(:event_types AS text[]), CAST(:event_subject_types AS text[]),
-    CAST(:event_subjects AS uuid[]), CAST(:event_versions AS bigint[]), CAST(:event_owners AS uuid[]),
-    CAST(:event_times AS timestamptz[]), CAST(:event_data AS jsonb[]))
-    AS e(id, type, subject_type, subject_id, resource_version, owner_id, occurred_at, data)
+  FROM given, jsonb_to_recordset(doc -> 'events') AS e(id uuid, type text, subject_type text, subject_id uuid,
+    resource_version bigint, owner_id uuid, occurred_at timestamptz, data jsonb)
 ), audited AS (
   INSERT INTO sales.audit_entries (workspace_id, id, recorded_at, actor_id, request_id, action, subject_type,
     subject_id, version, changes)
   SELECT :workspace_id, a.id, :recorded_at, :actor_id, :request_id, a.action, a.subject_type, a.subject_id,
     a.version, a.changes
-  FROM unnest(CAST(:audit_ids AS uuid[]), CAST(:audit_actions AS text[]), CAST(:audit_subject_types AS text[]),
-    CAST(:audit_subjects AS uuid[]), CAST(:audit_versions AS int[]), CAST(:audit_changes AS jsonb[]))
-    AS a(id, action, subject_type, subject_id, version, changes)
-)
+  FROM given, jsonb_to_recordset(doc -> 'audit') AS a(id uuid, action text, subject_type text, subject_id uuid,
+    version int, changes jsonb)
+){answered}
 INSERT INTO scoring.dirty_marks AS d (workspace_id, subject_type, subject_id, lane, cause, marked_at)
 SELECT :workspace_id, m.subject_type, m.subject_id, m.lane, m.cause, now()
-FROM unnest(CAST(:mark_types AS text[]), CAST(:mark_subjects AS uuid[]), CAST(:mark_lanes AS smallint[]),
-  CAST(:mark_causes AS jsonb[])) AS m(subject_type, subject_id, lane, cause)
+FROM given, jsonb_to_recordset(doc -> 'marks') AS m(subject_type text, subject_id uuid, lane smallint, cause jsonb)
 ORDER BY m.subject_type, m.subject_id
 ON CONFLICT (workspace_id, subject_type, subject_id) DO UPDATE
 SET version = d.version + 1, lane = least(d.lane, excluded.lane), cause = excluded.cause
 """
-WRITE_EFFECTS = sql(_WRITE)
+_ANSWERED = """, answered AS (
+  INSERT INTO sales.idempotency_keys (workspace_id, digest, request_hash, status, headers, body, recorded_at)
+  VALUES (:workspace_id, :digest, :request_hash, :status, CAST(:headers AS jsonb), :body, now())
+)"""
+WRITE_EFFECTS = sql(_WRITE.format(answered=""))
+# The same, and the answer to be given again under the request's Idempotency-Key.
+WRITE_EFFECTS_AND_ANSWER = sql(_WRITE.format(answered=_ANSWERED))
 
 
 def effect_values(
@@ -50,30 +54,41 @@ def effect_values(
     traceparent: str | None,
 ) -> dict[str, Any]:
     """The parameters of WRITE_EFFECTS."""
-    events, audit, marks = effects.events, effects.audit, list(effects.marks.values())
     return {
         "recorded_at": recorded_at,
         "actor_id": actor_id,
         "request_id": request_id,
         "traceparent": traceparent,
-        "event_ids": [e.id for e in events],
-        "event_types": [e.type for e in events],
-        "event_subject_types": [e.subject_type for e in events],
-        "event_subjects": [e.subject_id for e in events],
-        "event_versions": [e.resource_version for e in events],
-        "event_owners": [e.owner_id for e in events],
-        "event_times": [e.occurred_at for e in events],
-        "event_data": [e.data for e in events],
-        "audit_ids": [new_id() for _ in audit],
-        "audit_actions": [a.action for a in audit],
-        "audit_subject_types": [a.subject_type for a in audit],
-        "audit_subjects": [a.subject_id for a in audit],
-        "audit_versions": [a.version for a in audit],
-        "audit_changes": [a.changes for a in audit],
-        "mark_types": [m.subject_type for m in marks],
-        "mark_subjects": [m.subject_id for m in marks],
-        "mark_lanes": [m.lane for m in marks],
-        "mark_causes": [m.cause or {} for m in marks],
+        "effects": {
+            "events": [
+                {
+                    "id": e.id,
+                    "type": e.type,
+                    "subject_type": e.subject_type,
+                    "subject_id": e.subject_id,
+                    "resource_version": e.resource_version,
+                    "owner_id": e.owner_id,
+                    "occurred_at": e.occurred_at,
+                    "data": e.data,
+                }
+                for e in effects.events
+            ],
+            "audit": [
+                {
+                    "id": new_id(),
+                    "action": a.action,
+                    "subject_type": a.subject_type,
+                    "subject_id": a.subject_id,
+                    "version": a.version,
+                    "changes": a.changes,
+                }
+                for a in effects.audit
+            ],
+            "marks": [
+                {"subject_type": m.subject_type, "subject_id": m.subject_id, "lane": m.lane, "cause": m.cause or {}}
+                for m in effects.marks.values()
+            ],
+        },
     }
 
 

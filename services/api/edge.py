@@ -8,7 +8,7 @@ then lets the response go; any exception rolls everything back. Services never c
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -30,7 +30,7 @@ from services.api.errors import (
 from services.api.state import State
 from shared.clock import Clock
 from shared.db import Connection, Tx, begin_sql, rollback, sql
-from shared.outbox import WRITE_EFFECTS, effect_values
+from shared.outbox import WRITE_EFFECTS, WRITE_EFFECTS_AND_ANSWER, effect_values
 from shared.queue import DRAIN, SCORING_QUEUE
 from shared.tenancy import Principal
 
@@ -38,10 +38,6 @@ JSON_TYPES = ("application/json", "application/merge-patch+json")
 STORED_HEADERS = ("location", "etag", "content-type")
 REPLAY = sql(
     "SELECT request_hash, status, headers, body FROM sales.idempotency_keys"
-    " WHERE workspace_id = :workspace_id AND digest = :digest"
-)
-STORE_ANSWER = sql(
-    "UPDATE sales.idempotency_keys SET status = :status, headers = :headers, body = :body"
     " WHERE workspace_id = :workspace_id AND digest = :digest"
 )
 
@@ -56,14 +52,6 @@ class EdgeTx(Tx):
         self.principal = principal
         self.digest: bytes | None = None
         self.request_hash: bytes | None = None
-
-
-class Replay(Exception):
-    """The request was answered before under its Idempotency-Key: this is that answer."""
-
-    def __init__(self, response: Response) -> None:
-        super().__init__("replayed")
-        self.response = response
 
 
 class JsonRequest(Request):
@@ -91,13 +79,15 @@ class EdgeRoute(APIRoute):
                 _require_json(request)
             try:
                 response = await handle(request)
-            except Replay as replay:
-                await _leave(request)
-                return replay.response
+                await _finish(request, response)
+            except Exception as error:
+                replayed = await _leave(request, error)
+                if replayed is None:
+                    raise
+                return replayed
             except BaseException:
                 await _leave(request)
                 raise
-            await _finish(request, response)
             return response
 
         return run
@@ -109,14 +99,30 @@ def _require_json(request: Request) -> None:
         raise UnsupportedMediaType(f"Send {' or '.join(JSON_TYPES)}.")
 
 
-async def _leave(request: Request) -> None:
+async def _leave(request: Request, error: Exception | None = None) -> Response | None:
+    """Rolls back and gives the connection up.
+
+    A request that fails under an Idempotency-Key may be one that was answered before: repeated, a transition is
+    refused and a create finds the key taken. Then what was answered is the answer again.
+    """
     tx: EdgeTx | None = request.scope.pop("sixteen.tx", None)
-    if tx is not None:
-        state: State = request.app.state.sixteen
-        try:
-            await rollback(tx.connection)
-        finally:
-            await state.database.pool.release(tx.connection)  # type: ignore[arg-type]
+    if tx is None:
+        return None
+    state: State = request.app.state.sixteen
+    try:
+        await rollback(tx.connection)
+        if error is None or tx.digest is None or isinstance(error, RequestInFlight | asyncpg.LockNotAvailableError):
+            return None
+        await tx.connection.execute(begin_sql(tx.workspace_id))
+        row = await tx.row(REPLAY, digest=tx.digest)
+        await rollback(tx.connection)
+    finally:
+        await state.database.pool.release(tx.connection)  # type: ignore[arg-type]
+    if row is None:
+        return None
+    if row["request_hash"] != tx.request_hash:
+        raise IdempotencyKeyReused("This Idempotency-Key belongs to a request with another body.") from error
+    return Response(row["body"], row["status"], {**row["headers"], "Idempotency-Replayed": "true"})
 
 
 async def _finish(request: Request, response: Response) -> None:
@@ -124,39 +130,38 @@ async def _finish(request: Request, response: Response) -> None:
     if tx is None:
         return
     state: State = request.app.state.sixteen
-    try:
-        await write_request_effects(tx, request)
-        if tx.digest is not None and response.status_code < 500:
-            headers = {name: value for name, value in response.headers.items() if name in STORED_HEADERS}
-            await tx.run(
-                STORE_ANSWER,
-                digest=tx.digest,
-                status=response.status_code,
-                headers=headers,
-                body=bytes(response.body),
-            )
-        await tx.connection.execute("COMMIT")
-    except BaseException:
-        await _leave(request)
-        raise
+    await _write_effects(tx, request, response)
+    await tx.connection.execute("COMMIT")
     request.scope.pop("sixteen.tx")
     await state.database.pool.release(tx.connection)  # type: ignore[arg-type]
     if tx.effects.marks:
         state.nudger.nudge(SCORING_QUEUE, DRAIN)
 
 
-async def write_request_effects(tx: EdgeTx, request: Request) -> None:
-    if tx.effects:
-        await tx.run(
-            WRITE_EFFECTS,
-            **effect_values(
-                tx.effects,
-                recorded_at=tx.now,
-                actor_id=tx.principal.member_id,
-                request_id=request.scope["sixteen.request_id"],
-                traceparent=request.scope["sixteen.traceparent"],
-            ),
-        )
+async def _write_effects(tx: EdgeTx, request: Request, response: Response) -> None:
+    keyed = tx.digest is not None and response.status_code < 500
+    if not (tx.effects or keyed):
+        return
+    values = effect_values(
+        tx.effects,
+        recorded_at=tx.now,
+        actor_id=tx.principal.member_id,
+        request_id=request.scope["sixteen.request_id"],
+        traceparent=request.scope["sixteen.traceparent"],
+    )
+    if not keyed:
+        await tx.run(WRITE_EFFECTS, **values)
+        return
+    headers = {name: value for name, value in response.headers.items() if name in STORED_HEADERS}
+    await tx.run(
+        WRITE_EFFECTS_AND_ANSWER,
+        **values,
+        digest=tx.digest,
+        request_hash=tx.request_hash,
+        status=response.status_code,
+        headers=headers,
+        body=bytes(response.body),
+    )
 
 
 async def authorize(request: Request, scopes: SecurityScopes) -> Principal:
@@ -174,7 +179,7 @@ async def authorize(request: Request, scopes: SecurityScopes) -> Principal:
 
 
 async def begin(request: Request) -> Tx:
-    """Opens the request's transaction in the caller's workspace; on a POST the Idempotency-Key is taken with it.
+    """Opens the request's transaction in the caller's workspace; on a POST the Idempotency-Key is held with it.
 
     A route names its principal before its transaction: who has not been let in has no workspace to enter.
     """
@@ -191,11 +196,7 @@ async def begin(request: Request) -> Tx:
     tx.digest = key_digest(key, request)
     tx.request_hash = await body_hash(request)
     try:
-        await connection.execute(begin_sql(principal.workspace_id, reserve_key(tx)))
-    except asyncpg.UniqueViolationError:
-        await rollback(connection)
-        await connection.execute(begin_sql(principal.workspace_id))
-        raise await _answered_before(tx) from None
+        await connection.execute(begin_sql(principal.workspace_id, hold_key(tx)))
     except asyncpg.LockNotAvailableError:
         raise RequestInFlight from None
     return tx
@@ -216,25 +217,14 @@ async def body_hash(request: Request) -> bytes:
     return hashlib.sha256(body).digest()
 
 
-def reserve_key(tx: EdgeTx) -> list[str]:
-    """Takes the key with the transaction: a second request waits a moment for the first, and then replays it."""
-    digest, body = (tx.digest or b"").hex(), (tx.request_hash or b"").hex()
-    return [
-        "SET LOCAL lock_timeout = '2s'",
-        "INSERT INTO sales.idempotency_keys (workspace_id, digest, request_hash, recorded_at)"
-        f" VALUES ('{tx.workspace_id}', '\\x{digest}', '\\x{body}', now())",
-        "SET LOCAL lock_timeout = 0",
-    ]
+def hold_key(tx: EdgeTx) -> list[str]:
+    """Holds the key for this transaction: a second request with it waits a moment for the first.
 
-
-async def _answered_before(tx: EdgeTx) -> Exception:
-    row = await tx.row(REPLAY, digest=tx.digest)
-    if row is None or row["status"] is None:
-        return RequestInFlight()
-    if row["request_hash"] != tx.request_hash:
-        return IdempotencyKeyReused("This Idempotency-Key belongs to a request with another body.")
-    headers: Mapping[str, str] = row["headers"]
-    return Replay(Response(row["body"], row["status"], {**headers, "Idempotency-Replayed": "true"}))
+    The work is then done as though the key were new. Its row is written with the effects; where it stands already,
+    the unique key refuses it, everything is rolled back, and the first answer is given again.
+    """
+    lock = int.from_bytes(hashlib.sha256(tx.workspace_id.bytes + (tx.digest or b"")).digest()[:8], "big", signed=True)
+    return ["SET LOCAL lock_timeout = '2s'", f"SELECT pg_advisory_xact_lock({lock})", "SET LOCAL lock_timeout = 0"]
 
 
 EdgeTransaction = Annotated[Tx, Depends(begin)]

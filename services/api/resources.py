@@ -159,18 +159,22 @@ async def fetch_page(
 
 async def create(tx: Tx, resource: Resource, values: Mapping[str, Any]) -> Row:
     """Inserts a row; its id may be the caller's (UUIDv7), made at a time without a connection."""
-    full = {
-        **values,
+    full = {**values, **recorded(tx, values)}
+    row = await tx.row(_insert(resource, tuple(sorted(full))), **full)
+    assert row is not None  # noqa: S101 - INSERT … RETURNING gives its row or raises
+    note(tx, resource, "created", None, row)
+    return row
+
+
+def recorded(tx: Tx, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of a new row that follow from the transaction: its id unless given, its workspace, its times."""
+    return {
         "id": values.get("id") or new_id(),
         "workspace_id": tx.workspace_id,
         "occurred_at": values.get("occurred_at") or tx.now,
         "recorded_at": tx.now,
         "updated_at": tx.now,
     }
-    row = await tx.row(_insert(resource, tuple(sorted(full))), **full)
-    assert row is not None  # noqa: S101 - INSERT … RETURNING gives its row or raises
-    note(tx, resource, "created", None, row)
-    return row
 
 
 async def change(

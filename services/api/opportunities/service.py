@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Executable, and_, bindparam, exists, select
+from sqlalchemy import ColumnElement, Executable, and_, bindparam, exists, insert, or_, select
 from sqlalchemy.dialects import postgresql
 
 from services.api import resources
@@ -24,7 +24,7 @@ from services.api.owners import OWNING_ROLES, check_owner, may_own, require_mana
 from services.api.resources import changes_of
 from services.api.wire import check_if_match
 from shared.db import Row, Tx, statement
-from shared.models import attribute_definitions, customers, members, processes, products, stages
+from shared.models import attribute_definitions, customers, members, opportunities, processes, products, stages
 from shared.tenancy import WORKSPACE, Principal, Reach, scoped
 
 MONEY_COLUMNS = {"amount": "amount", "cost_to_deliver": "cost_to_deliver", "budget": "budget_amount"}
@@ -62,12 +62,6 @@ def _select_surroundings(reach: Reach) -> Executable:
         products.c.id == bindparam("product_id", type_=_UUID),
         products.c.deleted_at.is_(None),
     )
-    required = exists().where(
-        attribute_definitions.c.workspace_id == WORKSPACE,
-        attribute_definitions.c.subject == "opportunity",
-        attribute_definitions.c.active,
-        attribute_definitions.c.required,
-    )
     return select(
         select(customer.c.id).scalar_subquery().label("customer_id"),
         select(customer.c.owner_id).scalar_subquery().label("customer_owner_id"),
@@ -75,17 +69,110 @@ def _select_surroundings(reach: Reach) -> Executable:
         select(chosen.c.stage_id).scalar_subquery().label("stage_id"),
         owner.scalar_subquery().label("owner_role"),
         product.scalar_subquery().label("product_id"),
-        required.label("has_required_attributes"),
+    )
+
+
+@statement
+def _insert_where_sound(reach: Reach, names: tuple[str, ...], customers_owner: bool, named_process: bool) -> Executable:
+    """Inserts an opportunity if all it leans on is there, in one statement; else no row comes back."""
+    table = opportunities
+    bound = {name: bindparam(name, type_=table.c[name].type) for name in names}
+    owner = customers.c.owner_id if customers_owner else bindparam("owner_id", type_=_UUID)
+    source = (
+        scoped(
+            customers,
+            reach,
+            *bound.values(),
+            owner.label("owner_id"),
+            processes.c.id.label("process_id"),
+            stages.c.id.label("stage_id"),
+        )
+        .join(processes, processes.c.workspace_id == customers.c.workspace_id)
+        .join(
+            stages,
+            and_(
+                stages.c.workspace_id == processes.c.workspace_id,
+                stages.c.process_id == processes.c.id,
+                stages.c.position == 0,
+            ),
+        )
+        .where(customers.c.id == bound["customer_id"], customers.c.deleted_at.is_(None), processes.c.active)
+        .where(processes.c.id == bindparam("process_id", type_=_UUID) if named_process else processes.c.is_default)
+        .where(~_required_attributes())
+    )
+    if not customers_owner:
+        source = source.where(or_(bindparam("owner_id", type_=_UUID).is_(None), _owner_exists()))
+    if "product_id" in names:
+        source = source.where(_product_exists())
+    return insert(table).from_select([*names, "owner_id", "process_id", "stage_id"], source).returning(*table.c)
+
+
+def _required_attributes() -> ColumnElement[bool]:
+    return exists().where(
+        attribute_definitions.c.workspace_id == WORKSPACE,
+        attribute_definitions.c.subject == "opportunity",
+        attribute_definitions.c.active,
+        attribute_definitions.c.required,
+    )
+
+
+def _owner_exists() -> ColumnElement[bool]:
+    return exists().where(
+        members.c.workspace_id == WORKSPACE,
+        members.c.id == bindparam("owner_id", type_=_UUID),
+        members.c.active,
+        or_(*(members.c.role == role for role in OWNING_ROLES)),
+    )
+
+
+def _product_exists() -> ColumnElement[bool]:
+    return exists().where(
+        products.c.workspace_id == WORKSPACE,
+        products.c.id == bindparam("product_id", type_=_UUID),
+        products.c.deleted_at.is_(None),
     )
 
 
 async def create(tx: Tx, principal: Principal, body: OpportunityCreate) -> Row:
-    """Records an opportunity. Unless given, the owner is the rep who records it, else the customer's owner."""
+    """Records an opportunity. Unless given, the owner is the rep who records it, else the customer's owner.
+
+    The usual case is one statement. Only where that finds something missing is it asked what, so that the refusal
+    can name the field.
+    """
     values = body.model_dump(exclude_none=True)
+    customers_owner = "owner_id" not in body.model_fields_set and principal.reach is not Reach.OWN
     owner_id = body.owner_id
-    if "owner_id" not in body.model_fields_set and principal.reach is Reach.OWN:
+    if "owner_id" not in body.model_fields_set and not customers_owner:
         owner_id = principal.member_id
     may_own(principal, owner_id)
+    values |= _money_columns(values, None)
+    values |= {
+        "stage_entered_at": body.occurred_at or tx.now,
+        "sort_key": sort_key(body.name),
+        **resources.recorded(tx, values),
+    }
+    values.pop("owner_id", None)
+    values.pop("process_id", None)
+    check_line(values)
+    if not body.attributes:
+        names = tuple(sorted(values))
+        query = _insert_where_sound(principal.reach, names, customers_owner, body.process_id is not None)
+        row = await tx.row(query, **values, owner_id=owner_id, process_id=body.process_id, **principal.binds)
+        if row is not None:
+            resources.note(tx, OPPORTUNITIES, "created", None, row)
+            return row
+    return await _create_checked(tx, principal, body, values, None if customers_owner else owner_id, customers_owner)
+
+
+async def _create_checked(
+    tx: Tx,
+    principal: Principal,
+    body: OpportunityCreate,
+    values: dict[str, Any],
+    owner_id: UUID | None,
+    customers_owner: bool,
+) -> Row:
+    """The same by steps: custom attributes are checked, and what is missing is named."""
     around = await tx.row(
         _select_surroundings(principal.reach),
         customer_id=body.customer_id,
@@ -95,22 +182,15 @@ async def create(tx: Tx, principal: Principal, body: OpportunityCreate) -> Row:
         **principal.binds,
     )
     assert around is not None  # noqa: S101 - a select of scalars always gives one row
-    if "owner_id" not in body.model_fields_set and owner_id is None:
-        owner_id = around["customer_owner_id"]
-    else:
+    if not customers_owner:
         _check_owner_role(owner_id, around)
     _check_surroundings(body, around)
-    values |= _money_columns(values, None)
     values |= {
-        "owner_id": owner_id,
+        "owner_id": around["customer_owner_id"] if customers_owner else owner_id,
         "process_id": around["process_id"],
         "stage_id": around["stage_id"],
-        "stage_entered_at": body.occurred_at or tx.now,
-        "sort_key": sort_key(body.name),
+        "attributes": await attributes.merged(tx, "opportunity", body.attributes, None),
     }
-    check_line(values)
-    if body.attributes or around["has_required_attributes"]:
-        values["attributes"] = await attributes.merged(tx, "opportunity", body.attributes, None)
     return await resources.create(tx, OPPORTUNITIES, values)
 
 
