@@ -66,5 +66,3 @@ async def make_seller(admin: Caller, servers: Servers, count: int, *, engaging: 
         await seller.opportunity(f"{place:02}", 1_000_000 - place * 25_000, engaging=engaging)
     await seller.drain()
     return seller
-
-

@@ -158,7 +158,7 @@ async def test_reassigning_ranks_both_reps_again(seller: Seller) -> None:
     stage = (await seller.focus(successor))["data"][0]["stage"]
     assert stage["key"] == "solution_evaluation"
     # The old rep sees that it went, the new one that it came; neither sees the other's list.
-    assert [move["to"] for move in await seller.moves("02")][0] is None
+    assert (await seller.moves("02"))[0]["to"] is None
     assert [move["to"] for move in await seller.moves("02", successor)] == ["engage"]
 
 
