@@ -34,6 +34,7 @@ from deploy.demo.world import PRODUCTS, Product, Rep, days_of_year, moment, work
 
 # Minutes between two entries of one person's day.
 STEP = 1
+FRIDAY = 4
 
 
 class Desk:
@@ -123,6 +124,8 @@ class Desk:
         """One working day: what was put off until today, running deals by need, first calls."""
         for what, deal in self.later.pop(day, []):
             self._due(day, what, deal)
+        if day.weekday() == FRIDAY:
+            self._give_up(day)
         due = [deal for deal in self.deals if deal.open and deal.next_contact <= day]
         # Big and advanced ones first, but nobody's judgement is perfect: some slip.
         due.sort(key=lambda d: -(d.price**0.3) * (0.4 + d.progress) * self.chance.lognormvariate(0, 0.6))
@@ -130,6 +133,13 @@ class Desk:
             self.touch(day, deal)
         for _ in range(self._about(self.rep.calls)):
             self.first_call(day)
+
+    def _give_up(self, day: date) -> None:
+        """Once a week: what nobody has had time for in two months, and nobody wants much, is let go (D7.3)."""
+        for deal in self.deals:
+            stale = deal.open and (day - deal.next_contact).days > 45 and (deal.interest or 0) < 2
+            if stale and self.chance.random() < 0.2:
+                self._close(day, deal, "abandon", "not_worth_it")
 
     def _about(self, mean: float) -> int:
         whole = int(mean)
@@ -176,7 +186,7 @@ class Desk:
         if answered:
             deal.talks += 1
             self._progress(day, deal)
-        elif deal.misses >= 4 and chance.random() < 0.35:
+        elif deal.misses >= 3 and chance.random() < 0.35:
             self._close(day, deal, "abandon", "no_decision")
 
     def _agree(self, deal: Deal, key: str, *, answered: bool) -> tuple[Due | None, tuple[Due, ...]]:
@@ -211,7 +221,7 @@ class Desk:
         if not deal.long_line and deal.talks == 2 and chance.random() < 0.07:
             found |= long_line(deal, day, chance)
         strength = deal.strength(self.rep)
-        if chance.random() < clamp(0.085 * 2 ** (-0.8 * strength), 0.015, 0.4) + 0.02 * (deal.rival or 0):
+        if chance.random() < clamp(0.08 * 2 ** (-0.8 * strength), 0.015, 0.4) + 0.02 * (deal.rival or 0):
             self._revise(day, deal, found)
             self._close(day, deal, "lose", close_reason(deal, chance))
             return

@@ -48,7 +48,7 @@ CASES = (
     Case("D9.6", "closing", "One of the 16. Win, lose or abandon it, and the best tracked one moves up at once."),
     Case("D9.7", SMALL_BOOK_REP, "Fewer than 150 subjects: empty seats in every band are reported as shortages."),
     Case("D9.8", "neglected", "One of the 16, last heard of four weeks ago, no next step: `being_forgotten`."),
-    Case("D9.8", "resting", "Long line: silent for ten weeks by agreement, `resting`, and not forgotten."),
+    Case("D9.8", "resting", "Long line: ten weeks of agreed silence do not kill its interest (`resting`)."),
     Case("D9.8", "broken-promise", "A promise to the customer is overdue (`promise_overdue`)."),
     Case("§14", "shared", "Another rep helps as specialist; only the owner holds the seat."),
     Case("§14", "handed-over", "Went from one rep to another, with the reason; stage and history stayed."),
@@ -134,7 +134,9 @@ def _held(script: Script) -> None:
     script.talk("pinned-b", FOCUS_REP, 9, "visit", step_in=6)
     script.pin("pinned-b", FOCUS_REP, 4, "engage", "老同学介绍 Introduced by an old classmate", 25)
     script.deal("muted", FOCUS_REP, 55, **understood(script, 1_900_000, 45))
-    script.talk("muted", FOCUS_REP, 10, "business_meal")
+    for days_ago in (50, 41, 33, 22):
+        script.talk("muted", FOCUS_REP, days_ago, "meeting")
+        script.move("muted", FOCUS_REP, days_ago, "pass")
     script.pin("muted", FOCUS_REP, 3, None, "客户停产检修至下月 Shut down for repairs until next month", 20)
     script.deal("border", FOCUS_REP, 48, **understood(script, 330_000, 70))
     script.talk("border", FOCUS_REP, 7, "visit", step_in=5)
@@ -144,8 +146,9 @@ def _held(script: Script) -> None:
     for days_ago in (58, 45, 30, 9):
         script.move("closing", FOCUS_REP, days_ago, "pass")
     script.deal("neglected", FOCUS_REP, 95, **understood(script, 2_100_000, 30, interest="firm"))
-    for days_ago in (70, 50, 27):
+    for days_ago in (70, 58, 44, 27):
         script.talk("neglected", FOCUS_REP, days_ago, "technical_exchange", signals=["brings_others"])
+        script.move("neglected", FOCUS_REP, days_ago, "pass")
     script.deal("resting", PRIYA, 130, line="long", resume_on=script.ahead(40),
                 line_reason="新厂房交付前不采购 Buys nothing before the new hall stands",
                 **understood(script, 700_000, 150))  # fmt: skip

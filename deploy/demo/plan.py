@@ -13,7 +13,7 @@ from deploy.demo.cases import tell
 from deploy.demo.deals import money
 from deploy.demo.names import Names
 from deploy.demo.script import Script
-from deploy.demo.world import MANAGER, PRODUCTS, QUEUED_LEADS, REPS, moment
+from deploy.demo.world import MANAGER, PRODUCTS, QUEUED_LEADS, REPS, local_date, moment
 
 SEED = 16
 # After the told records of the evening.
@@ -22,7 +22,7 @@ GIVEN_AWAY = 8
 
 
 def plan_year(today: date, seed: int = SEED) -> Story:
-    """The actions of the year that ends the day before `today`, in the order of time.
+    """The actions of the year that ends the day before `today`, in the order in which they are recorded.
 
     The same day and seed give the same actions, wherever and however often it is called.
     """
@@ -35,8 +35,8 @@ def plan_year(today: date, seed: int = SEED) -> Story:
     story.actions += script.actions
     _queue(story, script, buyers, Random(f"{seed}/queue"))
     _work_together(story, script, desks, Random(f"{seed}/team"))
-    # Stable: what one person does within a minute keeps its order.
-    story.actions.sort(key=lambda action: action.at)
+    # Day by day, and within a day person by person: so a day of one person is written down at once.
+    story.actions.sort(key=lambda action: (local_date(action.at), action.actor, action.at))
     return story
 
 

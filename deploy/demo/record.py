@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -55,11 +55,11 @@ class Recorder:
     whatever it records as it goes on.
     """
 
-    def __init__(self, tx: Tx, principals: dict[str, Principal], ids: dict[str, UUID]) -> None:
+    def __init__(self, tx: Tx, principals: dict[str, Principal], ids: dict[str, UUID], ends_at: datetime) -> None:
         self._tx = tx
         self._principals = principals
         self.ids = ids
-        self._ends_at = tx.now
+        self._events_from = ends_at - timedelta(days=EVENT_DAYS)
         self._actor: str | None = None
         self._do: dict[type, Callable[[Any, Principal], Coroutine[Any, Any, None]]] = {
             AddCustomer: self._customer,
@@ -82,17 +82,18 @@ class Recorder:
         tx.now, self._actor = action.at, action.actor
         await self._do[type(action)](action, self._principals[action.actor])
 
-    async def flush(self) -> None:
-        """Writes what the last actor's day has left: audit entries, and the events that are still kept.
+    async def flush(self, actor_id: UUID | None = None) -> None:
+        """Writes what an actor's day has left: audit entries, and the events that are still kept.
 
         The marks are dropped: the whole workspace is marked once when the year is over.
         """
         effects = self._tx.effects
         effects.marks.clear()
-        if self._tx.now < self._ends_at - timedelta(days=EVENT_DAYS):
+        if self._tx.now < self._events_from:
             effects.events.clear()
-        actor = self._principals[self._actor].member_id if self._actor else None
-        await write_effects(self._tx, actor_id=actor)
+        if self._actor is not None:
+            actor_id = self._principals[self._actor].member_id
+        await write_effects(self._tx, actor_id=actor_id)
 
     async def _customer(self, action: AddCustomer, principal: Principal) -> None:
         owner_id = self.ids[action.owner] if action.owner else None
