@@ -17,7 +17,7 @@ import structlog
 from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
-from shared.queue import deserialize, redis_settings, serialize
+from shared.queue import connect, deserialize, serialize
 
 log = structlog.get_logger(__name__)
 
@@ -53,11 +53,12 @@ class Listener:
             wait = min(wait * 2, _LONGEST_WAIT)
 
     async def _listen(self) -> None:
+        redis = await connect(self._url)
         connected: Any = self._connected
         worker = Worker(
             functions=[func(_job(call), name=name, keep_result=0) for name, call in self._jobs.items()],
             queue_name=self._queue,
-            redis_settings=redis_settings(self._url),
+            redis_pool=redis,
             on_startup=connected,
             handle_signals=False,
             poll_delay=0.01,
@@ -75,9 +76,13 @@ class Listener:
         try:
             await worker.async_run()
         finally:
-            # The pool of a Redis that is gone can't be tidied up on its side.
-            with contextlib.suppress(RedisError, OSError, TimeoutError, asyncio.CancelledError):
-                await worker.close()
+            for task in worker.tasks.values():
+                task.cancel()
+            await asyncio.gather(*worker.tasks.values(), return_exceptions=True)
+            # A Redis that is gone can't be tidied up on its side.
+            with contextlib.suppress(RedisError, OSError, TimeoutError):
+                await redis.delete(worker.health_check_key)
+            await redis.aclose(close_connection_pool=True)
 
     async def _connected(self, _: dict[Any, Any]) -> None:
         self.trouble = None
