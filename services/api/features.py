@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+from services.api.api_keys.routes import router as api_keys
 from services.api.contacts.routes import router as contacts
 from services.api.customers.routes import router as customers
 from services.api.focus.routes import router as focus
 from services.api.interactions.routes import router as interactions
+from services.api.me.routes import router as me
+from services.api.members.routes import router as members
 from services.api.opportunities.routes import router as opportunities
 from services.api.processes.routes import router as processes
 from services.api.products.routes import router as products
 from services.api.scores.routes import router as scores
 from services.api.tasks.routes import router as tasks
+from services.api.teams.routes import router as teams
+from services.api.workspaces.routes import router as workspaces
 
-ROUTERS = (customers, opportunities, processes, interactions, tasks, focus, scores, contacts, products)
+ROUTERS = (
+    customers,
+    opportunities,
+    processes,
+    interactions,
+    tasks,
+    focus,
+    scores,
+    contacts,
+    products,
+    api_keys,
+    me,
+    members,
+    teams,
+    workspaces,
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from services.api.auth.keys import make_key
@@ -63,7 +64,9 @@ async def create_workspace(
     return NewWorkspace(tx.workspace_id, admin_id, key)
 
 
-async def issue_key(tx: Tx, member_id: UUID, name: str, scopes: Sequence[str]) -> tuple[str, UUID]:
+async def issue_key(
+    tx: Tx, member_id: UUID, name: str, scopes: Sequence[str], expires_at: datetime | None = None
+) -> tuple[str, UUID]:
     """A new API key of a member, and its id. Only the hash of its secret is stored."""
     key_id = new_id()
     key, secret_hash = make_key(tx.workspace_id, key_id)
@@ -75,7 +78,7 @@ async def issue_key(tx: Tx, member_id: UUID, name: str, scopes: Sequence[str]) -
         secret_hash=secret_hash,
         last4=key[-4:],
         scopes=list(scopes),
-        expires_at=None,
+        expires_at=expires_at,
         now=tx.now,
     )
     return key, key_id
