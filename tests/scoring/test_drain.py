@@ -15,6 +15,7 @@ from services.scoring import ranking
 from services.scoring.core.facts import OpportunityFacts
 from services.scoring.core.judge import Judgement, judge
 from services.scoring.jobs.drain import drain
+from shared.ids import new_id
 from tests.scoring.support import NOW, World
 
 CLOSED_AS_LOST = "opportunity.lost"
@@ -225,11 +226,11 @@ async def test_a_policy_changed_during_a_rescore_begins_it_again(world: World) -
 
 async def test_the_number_of_statements_does_not_grow_with_the_batch(world: World) -> None:
     rep = await world.member()
-    opportunities = await world.opportunities(rep, 60)
+    opportunities = await world.opportunities(rep, 120)
     await world.mark("opportunity", *opportunities)
     await world.drain()
     counts = []
-    for size in (1, 5, 50):
+    for size in (1, 5, 120):
         await world.mark("opportunity", *opportunities[:size])
         (outcome,) = await world.drain()
         assert outcome.judged == size
@@ -313,3 +314,14 @@ async def test_a_stream_of_changes_comes_to_the_same_as_judging_all_at_once(worl
     assert sum(outcome.judged for outcome in outcomes) == len(opportunities)
     assert sum(outcome.moves for outcome in outcomes) == 0
     assert await world.judged() == incremental
+
+
+async def test_marks_on_what_has_nothing_are_simply_done(world: World) -> None:
+    idle = await world.member()
+    await world.mark("owner", idle, new_id())
+    await world.mark("customer", await world.customer(None), new_id())
+    await world.mark("opportunity", new_id())
+    await world.mark("workspace")
+    await world.drain()
+    assert await world.marks() == []
+    assert await world.seats(idle) == {}
