@@ -1,0 +1,379 @@
+"""One import from its claim to its end: batch by batch, each with its progress in one transaction.
+
+Whatever kills this process between two statements, the next one goes on after the last committed batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from itertools import islice
+from typing import IO, Any
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from services.api.attributes.values import DEFINITIONS
+from services.api.errors import FieldError, Problem
+from services.api.handlers import from_database
+from services.api.imports import batch, lease
+from services.api.imports.batch import Job
+from services.api.imports.course import Process
+from services.api.imports.documents import check_document
+from services.api.imports.mapping import Mapping
+from services.api.imports.plan import Parsed, Plan
+from services.api.imports.readers import Unreadable, open_source
+from services.api.imports.references import References
+from services.api.imports.survey import survey
+from services.api.jobs.settings import WorkerSettings
+from services.api.processes import service as processes
+from shared import telemetry
+from shared.clock import Clock
+from shared.db import Database, Row, Tx, sql
+from shared.effects import AuditEntry, Event
+from shared.outbox import write_effects
+from shared.queue import DRAIN, SCORING_QUEUE, Nudger
+from shared.tenancy import Principal, Reach
+
+log = structlog.get_logger(__name__)
+
+MOST_TRIES = 5
+SURROUNDINGS = sql(
+    "SELECT w.currency, w.time_zone, (SELECT p.document -> 'reopen_days' FROM sales.policies p"
+    "   WHERE p.workspace_id = w.id) AS reopen_days,"
+    " (SELECT m.role FROM sales.members m WHERE m.workspace_id = w.id AND m.id = :actor_id) AS role,"
+    " (SELECT coalesce(array_agg(tm.member_id), '{}') FROM sales.teams t JOIN sales.team_members tm"
+    "   ON tm.workspace_id = t.workspace_id AND tm.team_id = t.id"
+    "   WHERE t.workspace_id = w.id AND t.manager_id = :actor_id) AS team"
+    " FROM sales.workspaces w WHERE w.id = :workspace_id"
+)
+PROCESS = sql(
+    "SELECT id FROM sales.processes WHERE workspace_id = :workspace_id AND key = :key AND active"
+    " ORDER BY edition DESC LIMIT 1"
+)
+CHUNKS = sql(
+    "SELECT position, data FROM sales.import_chunks WHERE workspace_id = :workspace_id AND import_id = :id"
+    " AND position >= :first ORDER BY position LIMIT 8"
+)
+ERRORS = sql(
+    "INSERT INTO sales.import_errors (workspace_id, import_id, row, position, pointer, code, message)"
+    " SELECT :workspace_id, :id, e.* FROM unnest(CAST(:rows AS int[]), CAST(:positions AS int[]),"
+    " CAST(:pointers AS text[]), CAST(:codes AS text[]), CAST(:messages AS text[])) e"
+)
+DROP_CHUNKS = sql("DELETE FROM sales.import_chunks WHERE workspace_id = :workspace_id AND import_id = :id")
+
+
+@dataclass(slots=True)
+class Worker:
+    """What imports share within a process. `stopping` ends an import after the batch under way."""
+
+    database: Database
+    settings: WorkerSettings
+    clock: Clock
+    nudger: Nudger
+    stopping: bool = False
+
+
+class _Cancelled(Exception):
+    """Somebody asked for the import to end."""
+
+
+class _Stopped(Exception):
+    """The worker ends; the import goes on elsewhere."""
+
+
+async def run(worker: Worker, workspace_id: UUID, import_id: UUID) -> bool:
+    """Claims an import and works on it; False where there was nothing to claim."""
+    async with worker.database.transaction(workspace_id, worker.clock.now()) as tx:
+        held = await lease.claim(tx, import_id, worker.settings.import_lease_seconds)
+    if held is None:
+        return False
+    renewing = asyncio.create_task(_renew(worker, held), name="renew lease")
+    try:
+        await _run(worker, held)
+    except lease.LeaseLost:
+        log.warning("import_lease_lost", import_id=str(import_id))
+    finally:
+        renewing.cancel()
+        await asyncio.gather(renewing, return_exceptions=True)
+    return True
+
+
+async def _run(worker: Worker, held: Row) -> None:
+    try:
+        with tempfile.TemporaryFile(dir=None) as file:
+            await _Execution(worker, held, file).run()
+        await _finish(worker, held, "done", None)
+    except _Cancelled:
+        await _finish(worker, held, "cancelled", None)
+    except _Stopped:
+        await _release(worker, held)
+    except Unreadable as error:
+        problem = {"pointer": error.pointer, "code": error.code, "message": error.message}
+        await _finish(worker, held, "failed", problem)
+    except Problem as error:
+        problem = {"pointer": "/mapping", "code": error.code, "message": error.detail}
+        await _finish(worker, held, "failed", problem)
+    except lease.LeaseLost:
+        raise
+    except Exception as error:
+        log.exception("import_attempt_failed", import_id=str(held["id"]), workspace_id=str(held["workspace_id"]))
+        if held["attempts"] >= worker.settings.import_attempts and not _is_outage(error):
+            words = f"{held['attempts']} attempts failed, the last with {type(error).__name__}."
+            await _finish(worker, held, "failed", {"pointer": "", "code": "gave_up", "message": words})
+        else:
+            await _release(worker, held)
+
+
+def _is_outage(error: Exception) -> bool:
+    return isinstance(error, OSError | TimeoutError | asyncpg.PostgresConnectionError | asyncpg.InterfaceError)
+
+
+async def _renew(worker: Worker, held: Row) -> None:
+    """Keeps the lease while something slow is under way; a database that is away is met again by the next batch."""
+    while True:
+        await asyncio.sleep(worker.settings.import_lease_seconds / 3)
+        try:
+            async with worker.database.transaction(held["workspace_id"]) as tx:
+                seconds = worker.settings.import_lease_seconds
+                await tx.run(lease.RENEW, id=held["id"], token=held["lease_token"], lease=seconds)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            log.warning("lease_not_renewed", import_id=str(held["id"]), error=str(error))
+
+
+async def _release(worker: Worker, held: Row) -> None:
+    async with worker.database.transaction(held["workspace_id"], worker.clock.now()) as tx:
+        await tx.run(lease.RELEASE, id=held["id"], token=held["lease_token"], now=tx.now)
+
+
+async def _finish(worker: Worker, held: Row, status: str, problem: dict[str, Any] | None) -> None:
+    """Ends the import and says so."""
+    async with worker.database.transaction(held["workspace_id"], worker.clock.now()) as tx:
+        token = held["lease_token"]
+        row = await tx.row(lease.FINISH, id=held["id"], token=token, status=status, problem=problem, now=tx.now)
+        if row is None:
+            raise lease.LeaseLost
+        await tx.run(DROP_CHUNKS, id=held["id"])
+        told = {
+            name: row[name]
+            for name in ("id", "kind", "status", "dry_run", "rows_read", "rows_imported", "rows_failed", "problem")
+        }
+        tx.effects.emit(Event("import.completed", "import", row["id"], tx.now, told, row["version"]))
+        audited = {"status": ["running", row["status"]], "rows_imported": [None, row["rows_imported"]]}
+        tx.effects.audit.append(AuditEntry("import.completed", "import", row["id"], row["version"], audited))
+        await write_effects(tx, actor_id=row["created_by"], request_id=row["request_id"])
+    log.info("import_completed", import_id=str(row["id"]), workspace_id=str(row["workspace_id"]), **{
+        name: row[name] for name in ("status", "rows_read", "rows_imported", "rows_failed")
+    })  # fmt: skip
+
+
+class _Execution:
+    """The rows of one import, from the file to the database."""
+
+    def __init__(self, worker: Worker, held: Row, file: IO[bytes]) -> None:
+        self._worker = worker
+        self._held = held
+        self._file = file
+        self._mapping: Mapping = check_document(held["mapping"])
+        self._process: Process | None = None
+        self._row = int(held["checkpoint"].get("row", 0))
+
+    async def run(self) -> None:
+        if self._held["cancel_requested"]:
+            raise _Cancelled
+        await self._fetch()
+        job = await self._prepare()
+        source = await asyncio.to_thread(open_source, self._file, self._held["format"], self._mapping.file)
+        rows = source.rows
+        reading = asyncio.create_task(asyncio.to_thread(self._next, job.plan, rows, self._row))
+        try:
+            while parsed := await reading:
+                # The next rows are read while these are written.
+                reading = asyncio.create_task(asyncio.to_thread(self._next, job.plan, rows, 0))
+                for part in _without_doubles(parsed):
+                    await self._import(job, part)
+                if self._worker.stopping:
+                    raise _Stopped
+        finally:
+            if not reading.done():
+                reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    def _next(self, plan: Plan, rows: Iterator[tuple[int, Any]], done: int) -> list[Parsed]:
+        if done:
+            for _ in islice(rows, done):
+                pass
+        return [plan.parse(number, row) for number, row in islice(rows, self._worker.settings.import_batch)]
+
+    async def _fetch(self) -> None:
+        """Puts the upload into a file of this process; memory stays flat."""
+        first = 0
+        while True:
+            async with self._transaction() as tx:
+                chunks = await tx.rows(CHUNKS, id=self._held["id"], first=first)
+            if not chunks:
+                return
+            for chunk in chunks:
+                await asyncio.to_thread(self._file.write, chunk["data"])
+            first = chunks[-1]["position"] + 1
+
+    def _transaction(self) -> Any:
+        return self._worker.database.transaction(self._held["workspace_id"], self._worker.clock.now())
+
+    async def _prepare(self) -> Job:
+        """Surveys the file once, and compiles the mapping for it."""
+        held, mapping = self._held, self._mapping
+        async with self._transaction() as tx:
+            around = await tx.row(SURROUNDINGS, actor_id=held["created_by"])
+            definitions = await tx.rows(DEFINITIONS, subject=_subject(mapping))
+            now: datetime = tx.now
+        assert around is not None  # noqa: S101 - the import stands in this workspace
+        zone = mapping.zone(around["time_zone"])
+        shift_days = held["checkpoint"].get("shift_days")
+        if shift_days is None:
+            today: date = now.astimezone(zone).date()
+            found = await asyncio.to_thread(survey, self._file, held["format"], mapping, zone, today)
+            shift_days = found.shift_days
+            async with self._transaction() as tx:
+                await self._progress(tx, total=found.rows, checkpoint={"shift_days": shift_days, "row": 0})
+        columns = (await asyncio.to_thread(open_source, self._file, held["format"], mapping.file)).columns
+        plan = Plan(
+            mapping, columns, zone=zone, currency=around["currency"], now=now, definitions=definitions,
+            shift=timedelta(days=shift_days),
+        )  # fmt: skip
+        owners = frozenset((held["created_by"], *around["team"])) if around["role"] == "manager" else None
+        return Job(
+            held["id"], mapping, plan, References(mapping, plan.pointers), held["created_by"], held["request_id"],
+            owners, timedelta(days=int(around["reopen_days"] or 90)),
+        )  # fmt: skip
+
+    async def _import(self, job: Job, rows: list[Parsed]) -> None:
+        """Imports rows in one transaction; where the database refuses one, they are halved until it is found."""
+        for attempt in range(MOST_TRIES):
+            try:
+                await self._once(job, rows)
+            except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError):
+                job.references.forget()
+                await asyncio.sleep(0.05 * 2**attempt)
+                continue
+            except asyncpg.PostgresError as error:
+                job.references.forget()
+                if not _is_of_a_row(error):
+                    raise
+                await self._refused(job, rows, error)
+            return
+        raise TimeoutError("the rows of this import are held by other work")
+
+    async def _refused(self, job: Job, rows: list[Parsed], error: asyncpg.PostgresError) -> None:
+        hopeful = [row for row in rows if not row.errors]
+        if len(rows) == 1:
+            problem = from_database(error)
+            place = problem.errors[0].pointer if problem.errors else ""
+            rows[0].errors.append(FieldError(pointer=place, code=problem.code, message=problem.detail))
+            await self._import(job, rows)
+            return
+        log.info("import_batch_halved", import_id=str(self._held["id"]), rows=len(hopeful), error=str(error))
+        middle = len(rows) // 2
+        await self._import(job, rows[:middle])
+        await self._import(job, rows[middle:])
+
+    async def _once(self, job: Job, rows: list[Parsed]) -> None:
+        dry = self._held["dry_run"]
+        before = [len(row.errors) for row in rows]
+        try:
+            async with self._transaction() as tx:
+                if dry:
+                    await tx.connection.execute("SAVEPOINT trial")
+                await batch.apply(tx, job, rows, await self._process_of(tx))
+                if dry:
+                    await tx.connection.execute("ROLLBACK TO SAVEPOINT trial")
+                    tx.effects.clear()
+                failed = [row for row in rows if row.errors]
+                await self._keep_errors(tx, failed)
+                counts = {"read": len(rows), "failed": len(failed), "imported": len(rows) - len(failed)}
+                cancelled = await self._progress(tx, checkpoint={"row": rows[-1].number}, **counts)
+        except BaseException:
+            # What the attempt found wrong may have been only its own circumstances.
+            for row, count in zip(rows, before, strict=True):
+                del row.errors[count:]
+            raise
+        if dry:
+            job.references.forget()
+        else:
+            job.references.commit()
+            self._worker.nudger.nudge(SCORING_QUEUE, DRAIN)
+        telemetry.IMPORT_ROWS.labels("imported").inc(counts["imported"])
+        telemetry.IMPORT_ROWS.labels("failed").inc(counts["failed"])
+        if cancelled:
+            raise _Cancelled
+
+    async def _progress(self, tx: Tx, **given: Any) -> bool:
+        return await lease.progress(tx, self._held, self._worker.settings.import_lease_seconds, **given)
+
+    async def _keep_errors(self, tx: Tx, rows: list[Parsed]) -> None:
+        listed = [(row.number, place, error) for row in rows for place, error in enumerate(row.errors)]
+        if listed:
+            await tx.run(
+                ERRORS,
+                id=self._held["id"],
+                rows=[number for number, _, _ in listed],
+                positions=[place for _, place, _ in listed],
+                pointers=[error.pointer for _, _, error in listed],
+                codes=[error.code for _, _, error in listed],
+                messages=[error.message.replace("\x00", "") for _, _, error in listed],
+            )
+
+    async def _process_of(self, tx: Tx) -> Process | None:
+        """The process of new opportunities, made where the workspace has none of its key."""
+        wanted = self._mapping.process
+        if wanted is None or self._process is not None:
+            return self._process
+        process_id = await tx.value(PROCESS, key=wanted.key)
+        if process_id is None:
+            if wanted.stages is None and wanted.template is None:
+                words = f"The workspace has no process {wanted.key}: give its stages, or a template."
+                raise Unreadable("/mapping/process/key", "unknown_reference", words)
+            actor = Principal(tx.workspace_id, self._held["created_by"], "admin", Reach.ALL, frozenset())
+            process_id = (await processes.create(tx, actor, wanted))["id"]
+            return await self._stages(tx, process_id)
+        self._process = await self._stages(tx, process_id)
+        return self._process
+
+    async def _stages(self, tx: Tx, process_id: UUID) -> Process:
+        found = batch.processes_of(await tx.rows(batch.STAGES, ids=[process_id]))[process_id]
+        stage = self._mapping.stage
+        if stage is not None:
+            places = [(f"/mapping/stage/values/{value}/stage", each.stage) for value, each in stage.values.items()]
+            places += [(f"/mapping/stage/passed_at/{key}", key) for key in stage.passed_at]
+            for place, key in places:
+                if key is not None and found.stage(key) is None:
+                    raise Unreadable(place, "unknown_reference", f"The process has no stage {key}.")
+        return found
+
+
+def _subject(mapping: Mapping) -> str:
+    return {"opportunities": "opportunity", "customers": "customer"}.get(mapping.kind, "")
+
+
+def _is_of_a_row(error: asyncpg.PostgresError) -> bool:
+    """Whether it is what a row says that the database refuses, and not the circumstances."""
+    refusals = (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError)
+    return isinstance(error, refusals) or (error.sqlstate or "").startswith("SX")
+
+
+def _without_doubles(rows: list[Parsed]) -> Iterator[list[Parsed]]:
+    """The rows in parts in which no key comes twice: the later one changes what the earlier one made."""
+    part: list[Parsed] = []
+    keys: set[str] = set()
+    for row in rows:
+        if row.key and row.key in keys:
+            yield part
+            part, keys = [], set()
+        keys.add(row.key)
+        part.append(row)
+    if part:
+        yield part

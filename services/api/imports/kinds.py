@@ -1,0 +1,260 @@
+"""What can be imported, and which fields each kind has: one table, from which parsing, SQL and checks follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Table
+
+from services.api.customers.resource import CUSTOMERS
+from services.api.errors import FieldError, wrong
+from services.api.imports.mapping import Mapping
+from services.api.opportunities.resource import PERSONAL as PERSONAL_OF_OPPORTUNITY
+from shared import models
+from shared.catalog import interactions as touches
+from shared.catalog import selling
+from shared.catalog.labels import Labels
+
+
+class Type(StrEnum):
+    """How a text becomes a value, and the column type it is staged in."""
+
+    NAME = "name"
+    SHORT = "short"
+    LONG = "long"
+    EMAIL = "email"
+    CODE = "code"
+    AMOUNT = "amount"
+    SHARE = "share"
+    CURRENCY = "currency"
+    INTEGER = "integer"
+    BOOLEAN = "boolean"
+    DAY = "day"
+    INSTANT = "instant"
+
+
+STAGED: dict[Type, str] = {
+    Type.AMOUNT: "numeric(18,4)",
+    Type.SHARE: "float8",
+    Type.INTEGER: "int4",
+    Type.BOOLEAN: "boolean",
+    Type.DAY: "date",
+    Type.INSTANT: "timestamptz",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field that a mapping may fill; `column` where the table calls it otherwise."""
+
+    type: Type
+    required: bool = False
+    codes: Labels | None = None
+    column: str = ""
+    # Taken where a required column has no value; None leaves the column empty.
+    otherwise: Any = None
+    range: tuple[int, int] | None = None
+
+
+def _code(codes: Labels, *, required: bool = False, otherwise: str | None = None) -> Field:
+    return Field(Type.CODE, required, codes, otherwise=otherwise)
+
+
+@dataclass(frozen=True, eq=False)
+class Kind:
+    """One kind of row: `subject` names it in events and marks."""
+
+    subject: str
+    table: Table
+    fields: dict[str, Field]
+    personal: Callable[[Any], frozenset[str]]
+    sections: frozenset[str] = frozenset()
+    needs: frozenset[str] = frozenset()
+    # Columns filled from references rather than from fields: ids of other rows.
+    references: tuple[str, ...] = ()
+    # Which of these ids, changed on a row that exists, would move it: refused.
+    fixed: tuple[str, ...] = ()
+    has_sort_key: bool = True
+    has_attributes: bool = False
+    money: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = field(default=())
+
+    @property
+    def name(self) -> str:
+        return str(self.table.name)
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Field name to column name."""
+        return {name: given.column or name for name, given in self.fields.items()}
+
+
+_ALL_OF_CONTACT = frozenset(("name", "sort_key", "title", "phone", "email", "birthday", "notes", "personality"))
+_OF_INTERACTION = frozenset(("purpose", "summary", "place", "foreseen"))
+_INSTANT = Field(Type.INSTANT)
+
+OPPORTUNITIES = Kind(
+    "opportunity",
+    models.opportunities,
+    {
+        "name": Field(Type.NAME, required=True),
+        "amount": Field(Type.AMOUNT),
+        "currency": Field(Type.CURRENCY),
+        "margin_rate": Field(Type.SHARE),
+        "cost_to_deliver": Field(Type.AMOUNT),
+        "delivery_risk": Field(Type.SHARE),
+        "payment_risk": Field(Type.SHARE),
+        "budget": Field(Type.AMOUNT, column="budget_amount"),
+        "budget_status": _code(selling.BUDGET_STATUSES),
+        "purchase_date": Field(Type.DAY),
+        "purchase_date_firmness": _code(selling.DATE_FIRMNESS),
+        "fit_score": Field(Type.SHARE),
+        "rival_fit_score": Field(Type.SHARE),
+        "need": Field(Type.LONG),
+        "pain": Field(Type.LONG),
+        "interest": _code(selling.INTEREST_LEVELS),
+        "source": Field(Type.SHORT),
+        "notes": Field(Type.LONG),
+        "occurred_at": _INSTANT,
+    },
+    personal=lambda _: PERSONAL_OF_OPPORTUNITY,
+    sections=frozenset(("customer", "owner", "product", "process", "stage", "attributes")),
+    needs=frozenset(("customer", "process")),
+    references=("customer_id", "owner_id", "product_id"),
+    fixed=("customer_id",),
+    has_attributes=True,
+    money=("amount", "cost_to_deliver", "budget_amount"),
+    scopes=("opportunities:write",),
+)
+CUSTOMER_KIND = Kind(
+    "customer",
+    models.customers,
+    {
+        "name": Field(Type.NAME, required=True),
+        "kind": _code(selling.CUSTOMER_KINDS, otherwise="organisation"),
+        "phone": Field(Type.SHORT),
+        "email": Field(Type.EMAIL),
+        "website": Field(Type.SHORT),
+        "address": Field(Type.SHORT),
+        "industry": Field(Type.SHORT),
+        "source": Field(Type.SHORT),
+        "tier": _code(selling.TIERS),
+        "notes": Field(Type.LONG),
+        "occurred_at": _INSTANT,
+    },
+    personal=CUSTOMERS.personal,
+    sections=frozenset(("owner", "attributes")),
+    references=("owner_id",),
+    has_attributes=True,
+    scopes=("customers:write",),
+)
+CONTACTS = Kind(
+    "contact",
+    models.contacts,
+    {
+        "name": Field(Type.NAME, required=True),
+        "title": Field(Type.SHORT),
+        "function": _code(selling.CONTACT_FUNCTIONS),
+        "level": _code(selling.CONTACT_LEVELS),
+        "personality": _code(selling.PERSONALITIES),
+        "is_coach": Field(Type.BOOLEAN, otherwise=False),
+        "is_external": Field(Type.BOOLEAN, otherwise=False),
+        "phone": Field(Type.SHORT),
+        "email": Field(Type.EMAIL),
+        "birthday": Field(Type.DAY),
+        "notes": Field(Type.LONG),
+        "occurred_at": _INSTANT,
+    },
+    personal=lambda _: _ALL_OF_CONTACT,
+    sections=frozenset(("customer",)),
+    needs=frozenset(("customer",)),
+    references=("customer_id",),
+    fixed=("customer_id",),
+    scopes=("contacts:write",),
+)
+PRODUCTS = Kind(
+    "product",
+    models.products,
+    {
+        "name": Field(Type.NAME, required=True),
+        "code": Field(Type.SHORT),
+        "series": Field(Type.SHORT),
+        "list_price": Field(Type.AMOUNT),
+        "currency": Field(Type.CURRENCY),
+        "margin_rate": Field(Type.SHARE),
+        "active": Field(Type.BOOLEAN, otherwise=True),
+        "occurred_at": _INSTANT,
+    },
+    personal=lambda _: frozenset(),
+    has_sort_key=False,
+    money=("list_price",),
+    scopes=("products:write",),
+)
+INTERACTIONS = Kind(
+    "interaction",
+    models.interactions,
+    {
+        "kind": _code(touches.INTERACTION_KINDS, required=True),
+        "occurred_at": Field(Type.INSTANT, required=True),
+        "direction": _code(touches.DIRECTIONS, otherwise="two_way"),
+        "purpose": Field(Type.SHORT),
+        "purpose_reached": Field(Type.BOOLEAN),
+        "summary": Field(Type.LONG),
+        "place": Field(Type.SHORT),
+        "setting_quality": _code(touches.SETTING_QUALITIES),
+        "minutes": Field(Type.INTEGER, range=(0, 14_400)),
+        "cost": Field(Type.AMOUNT),
+        "currency": Field(Type.CURRENCY),
+        "confidence": Field(Type.SHARE),
+    },
+    personal=lambda _: _OF_INTERACTION,
+    sections=frozenset(("customer", "owner", "opportunity")),
+    needs=frozenset(("customer",)),
+    references=("customer_id", "member_id", "opportunity_id"),
+    fixed=("customer_id",),
+    has_sort_key=False,
+    money=("cost",),
+    scopes=("interactions:write",),
+)
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (OPPORTUNITIES, CUSTOMER_KIND, CONTACTS, PRODUCTS, INTERACTIONS)}
+_SECTIONS = ("customer", "owner", "product", "opportunity", "process", "stage", "attributes")
+
+
+def check_mapping(mapping: Mapping) -> list[FieldError]:
+    """What is wrong with a mapping beyond its shape: fields and sections that its kind has not, or lacks."""
+    kind = KINDS[mapping.kind]
+    errors = [
+        wrong(f"/mapping/fields/{name}", "unknown_field", f"{mapping.kind} have no field {name}.")
+        for name in mapping.fields
+        if name not in kind.fields and name != "external_id"
+    ]
+    needed = ["external_id", *(name for name, each in kind.fields.items() if each.required)]
+    errors += [
+        wrong(f"/mapping/fields/{name}", "required", f"Every row of {mapping.kind} needs {name}.")
+        for name in needed
+        if name not in mapping.fields
+    ]
+    for section in _SECTIONS:
+        given = getattr(mapping, section)
+        if given and section not in kind.sections:
+            errors.append(wrong(f"/mapping/{section}", "unknown_field", f"{mapping.kind} have no {section}."))
+        if not given and section in kind.needs:
+            errors.append(wrong(f"/mapping/{section}", "required", f"{mapping.kind} need {section}."))
+    return errors + _check_stages(mapping)
+
+
+def _check_stages(mapping: Mapping) -> list[FieldError]:
+    """Stages that the mapping's own process does not have; one named by key alone is looked at when the rows are."""
+    if mapping.stage is None or mapping.process is None or mapping.process.stages is None:
+        return []
+    keys = {stage.key for stage in mapping.process.stages}
+    places = [(f"/mapping/stage/values/{value}/stage", each.stage) for value, each in mapping.stage.values.items()]
+    places += [(f"/mapping/stage/passed_at/{key}", key) for key in mapping.stage.passed_at]
+    return [
+        wrong(place, "unknown_reference", f"The process has no stage {key}.")
+        for place, key in places
+        if key is not None and key not in keys
+    ]

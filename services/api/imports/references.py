@@ -1,0 +1,286 @@
+"""Who and what the rows of a batch name: customers, members, products, found or made, set-based.
+
+Something made by an import carries the source and its key there, so that the database itself keeps two imports from
+making it twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from services.api.errors import wrong
+from services.api.fields import sort_key
+from services.api.imports.mapping import Mapping
+from services.api.imports.plan import Named, Parsed
+from services.api.imports.values import Wrong
+from services.api.owners import OWNING_ROLES
+from shared.db import Row, Tx, sql
+from shared.effects import AuditEntry, Event
+from shared.ids import new_id
+
+MOST_KEPT = 200_000
+CUSTOMERS = sql(
+    "SELECT id, name, sort_key, owner_id, external_id, deleted_at FROM sales.customers"
+    " WHERE workspace_id = :workspace_id AND external_source = :source AND external_id = ANY(CAST(:keys AS text[]))"
+    " UNION ALL SELECT id, name, sort_key, owner_id, NULL, deleted_at FROM sales.customers"
+    " WHERE workspace_id = :workspace_id AND sort_key = ANY(CAST(:sort_keys AS text[])) AND deleted_at IS NULL"
+)
+MEMBERS = sql(
+    "SELECT id, lower(name) AS name, lower(email) AS email, role, active,"
+    " CASE WHEN external_source = :source THEN external_id END AS external_id"
+    " FROM sales.members WHERE workspace_id = :workspace_id"
+)
+PRODUCTS = sql(
+    "SELECT id, lower(name) AS name, CASE WHEN external_source = :source THEN external_id END AS external_id,"
+    " deleted_at FROM sales.products WHERE workspace_id = :workspace_id AND ((external_source = :source AND external_id"
+    " = ANY(CAST(:keys AS text[]))) OR (deleted_at IS NULL AND lower(name) = ANY(CAST(:names AS text[]))))"
+)
+OPPORTUNITIES = sql(
+    "SELECT id, external_id, customer_id, deleted_at FROM sales.opportunities WHERE workspace_id = :workspace_id"
+    " AND external_source = :source AND external_id = ANY(CAST(:keys AS text[]))"
+)
+MAKE_MEMBERS = sql(
+    "INSERT INTO sales.members (workspace_id, id, name, email, role, external_source, external_id, occurred_at,"
+    " recorded_at, updated_at) SELECT :workspace_id, m.id, m.name, m.email, 'rep', :source, m.key, :now, :now, :now"
+    " FROM unnest(CAST(:ids AS uuid[]), CAST(:names AS text[]), CAST(:emails AS text[]), CAST(:keys AS text[]))"
+    " AS m(id, name, email, key)"
+)
+
+
+@dataclass(slots=True)
+class Found:
+    """One kind of reference: what is known from committed batches, and what this one found or made."""
+
+    known: dict[str, UUID | Wrong] = field(default_factory=dict)
+    fresh: dict[str, UUID | Wrong] = field(default_factory=dict)
+
+    def get(self, key: str) -> UUID | Wrong | None:
+        return self.fresh.get(key) or self.known.get(key)
+
+    def commit(self) -> None:
+        if len(self.known) > MOST_KEPT:
+            self.known.clear()
+        self.known.update({key: found for key, found in self.fresh.items() if not isinstance(found, Wrong)})
+        self.fresh.clear()
+
+
+@dataclass(slots=True)
+class Made:
+    """A record that a batch makes because rows name it; `values` are columns of its table."""
+
+    id: UUID
+    key: str
+    values: dict[str, Any]
+    occurred_at: datetime | None
+
+
+class References:
+    """Finds what rows name. `forget` after a rollback, `commit` after a commit."""
+
+    def __init__(self, mapping: Mapping, pointers: dict[str, str]) -> None:
+        self._mapping = mapping
+        self._pointers = pointers
+        self._found = {name: Found() for name in ("customer", "owner", "product")}
+        self.new_customers: list[Made] = []
+        self.new_products: list[Made] = []
+
+    def commit(self) -> None:
+        for found in self._found.values():
+            found.commit()
+        self._clear()
+
+    def forget(self) -> None:
+        for found in self._found.values():
+            found.fresh.clear()
+        self._clear()
+
+    def _clear(self) -> None:
+        self.new_customers, self.new_products = [], []
+
+    async def resolve(self, tx: Tx, rows: list[Parsed]) -> None:
+        """Sets `values[…_id]` of every row; what can't be found is an error of the row."""
+        if self._mapping.owner is not None:
+            await self._owners(tx, rows)
+        if self._mapping.product is not None:
+            await self._products(tx, rows)
+        if self._mapping.opportunity is not None:
+            await self._opportunities(tx, rows)
+        if self._mapping.customer is not None:
+            await self._customers(tx, rows)
+
+    def _unknown(self, kind: str, rows: Iterable[Parsed]) -> dict[str, tuple[Named, Parsed]]:
+        """What rows name that has not been looked for yet, with the first row that names it."""
+        found = self._found[kind]
+        unknown: dict[str, tuple[Named, Parsed]] = {}
+        for row in rows:
+            named = row.references.get(kind)
+            if named is not None and named.key is not None and not row.errors and found.get(named.key) is None:
+                unknown.setdefault(named.key, (named, row))
+        return unknown
+
+    async def _owners(self, tx: Tx, rows: list[Parsed]) -> None:
+        reference, found = self._mapping.owner, self._found["owner"]
+        unknown = self._unknown("owner", rows)
+        if unknown:
+            members = await tx.rows(MEMBERS, source=self._mapping.source)
+            made: list[tuple[UUID, Named]] = []
+            for key, (named, _) in unknown.items():
+                match = _match(named, members, "member")
+                if match is None and reference is not None and reference.missing == "create":
+                    member_id = new_id()
+                    made.append((member_id, named))
+                    found.fresh[key] = member_id
+                elif match is None:
+                    if reference is None or reference.missing == "refuse":
+                        found.fresh[key] = Wrong("unknown_reference", f"“{key}” is no member")
+                elif isinstance(match, Wrong):
+                    found.fresh[key] = match
+                elif match["role"] in OWNING_ROLES and match["active"]:
+                    found.fresh[key] = match["id"]
+                else:
+                    found.fresh[key] = Wrong("unknown_reference", f"“{key}” is no active member who sells")
+            await self._make_members(tx, made)
+        self._assign(rows, "owner", "member_id" if self._mapping.kind == "interactions" else "owner_id")
+
+    async def _make_members(self, tx: Tx, made: list[tuple[UUID, Named]]) -> None:
+        if not made:
+            return
+        await tx.run(
+            MAKE_MEMBERS,
+            source=self._mapping.source,
+            ids=[id_ for id_, _ in made],
+            names=[named.name or named.email for _, named in made],
+            emails=[named.email for _, named in made],
+            keys=[named.key for _, named in made],
+            now=tx.now,
+        )
+        for id_, _ in made:
+            tx.effects.emit(Event("member.created", "member", id_, tx.now, {"id": id_, "role": "rep"}, 1))
+            changes = {"name": None, "role": [None, "rep"]}
+            tx.effects.audit.append(AuditEntry("member.created", "member", id_, 1, changes))
+
+    async def _products(self, tx: Tx, rows: list[Parsed]) -> None:
+        reference, found = self._mapping.product, self._found["product"]
+        unknown = self._unknown("product", rows)
+        if unknown and reference is not None:
+            names = [named.name.lower() for named, _ in unknown.values() if named.name]
+            known = await tx.rows(PRODUCTS, source=self._mapping.source, keys=list(unknown), names=names)
+            for key, (named, _) in unknown.items():
+                match = _match(named, known, "product")
+                if isinstance(match, Wrong):
+                    found.fresh[key] = match
+                elif match is not None:
+                    found.fresh[key] = match["id"]
+                elif reference.missing == "create":
+                    made = Made(new_id(), key, {"name": named.name or key}, None)
+                    self.new_products.append(made)
+                    found.fresh[key] = made.id
+                elif reference.missing == "refuse":
+                    found.fresh[key] = Wrong("unknown_reference", f"“{key}” is no product")
+        self._assign(rows, "product", "product_id")
+
+    async def _opportunities(self, tx: Tx, rows: list[Parsed]) -> None:
+        reference = self._mapping.opportunity
+        keys = {named.external_id for row in rows if (named := row.references.get("opportunity"))}
+        if reference is None or not keys:
+            return
+        source = reference.source or self._mapping.source
+        found = {row["external_id"]: row for row in await tx.rows(OPPORTUNITIES, source=source, keys=list(keys))}
+        for row in rows:
+            named = row.references.get("opportunity")
+            match = found.get(named.external_id) if named else None
+            if match is not None and match["deleted_at"] is None:
+                row.values["opportunity_id"] = match["id"]
+            elif named is not None and reference.missing == "refuse":
+                self._complain(row, "opportunity", Wrong("unknown_reference", f"“{named.key}” is no opportunity"))
+
+    async def _customers(self, tx: Tx, rows: list[Parsed]) -> None:
+        reference, found = self._mapping.customer, self._found["customer"]
+        if reference is None:
+            return
+        for row in rows:
+            if row.references.get("customer") is None and not row.errors:
+                if reference.empty == "placeholder":
+                    name = reference.placeholder_name.replace("{external_id}", row.key)[:200]
+                    row.references["customer"] = Named(f"placeholder:{row.key}"[:200], name)
+                else:
+                    self._complain(row, "customer", Wrong("required", "names no customer"))
+        unknown = self._unknown("customer", rows)
+        if unknown:
+            keys = {key: sort_key(named.name) for key, (named, _) in unknown.items() if named.name}
+            known = await tx.rows(
+                CUSTOMERS, source=self._mapping.source, keys=list(unknown), sort_keys=list(set(keys.values()))
+            )
+            by_key = {row["external_id"]: row for row in known if row["external_id"] is not None}
+            by_name: dict[str, dict[UUID, Row]] = {}
+            for each in known:
+                if each["external_id"] is None:
+                    by_name.setdefault(each["name"].casefold(), {})[each["id"]] = each
+            for key, (named, row) in unknown.items():
+                outcome = self._customer(key, named, row, by_key.get(key), by_name, keys.get(key))
+                if outcome is not None:
+                    found.fresh[key] = outcome
+        self._assign(rows, "customer", "customer_id")
+
+    def _customer(
+        self,
+        key: str,
+        named: Named,
+        row: Parsed,
+        match: Row | None,
+        by_name: dict[str, dict[UUID, Row]],
+        sorting: str | None,
+    ) -> UUID | Wrong | None:
+        if match is not None:
+            gone = match["deleted_at"] is not None
+            return Wrong("deleted_reference", f"“{key}” is a deleted customer") if gone else match["id"]
+        alike = by_name.get(named.name.casefold(), {}) if named.name and named.external_id is None else {}
+        if len(alike) > 1:
+            return Wrong("ambiguous_reference", f"“{key}” is the name of {len(alike)} customers; give external ids")
+        if alike:
+            return next(iter(alike))
+        reference = self._mapping.customer
+        if reference is None or reference.missing == "refuse" or not named.name:
+            return Wrong("unknown_reference", f"“{key}” is no customer")
+        if row.errors:
+            return None
+        owner_id = row.values.get("owner_id") if reference.owned else None
+        values = {"name": named.name, "sort_key": sorting, "owner_id": owner_id}
+        made = Made(new_id(), key, values, row.values.get("occurred_at"))
+        self.new_customers.append(made)
+        return made.id
+
+    def _complain(self, row: Parsed, kind: str, error: Wrong) -> None:
+        row.errors.append(wrong(self._pointers[kind], error.code, f"{kind} {error.message}."))
+
+    def _assign(self, rows: list[Parsed], kind: str, column: str) -> None:
+        found = self._found[kind]
+        for row in rows:
+            named = row.references.get(kind)
+            outcome = found.get(named.key) if named is not None and named.key is not None else None
+            if isinstance(outcome, Wrong):
+                self._complain(row, kind, outcome)
+            else:
+                row.values[column] = outcome
+
+
+def _match(named: Named, known: list[Row], what: str) -> Row | Wrong | None:
+    """The record that is named: by its id in the source, else by e-mail, else by name."""
+    key = named.key
+    by_id = [row for row in known if row["external_id"] is not None and row["external_id"] == key]
+    if by_id:
+        gone = by_id[0].get("deleted_at") is not None
+        return Wrong("deleted_reference", f"“{key}” is a deleted {what}") if gone else by_id[0]
+    for name, value in (("email", named.email), ("name", named.name)):
+        if not value:
+            continue
+        alike = [row for row in known if row.get(name) == value.lower()]
+        if len(alike) > 1:
+            return Wrong("ambiguous_reference", f"“{value}” is more than one {what}; give external ids")
+        if alike:
+            return alike[0]
+    return None

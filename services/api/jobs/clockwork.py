@@ -1,0 +1,72 @@
+"""Time moves things too (DOMAIN §14): subjects whose time has come are marked to be judged again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+from shared.db import Database, sql
+from shared.effects import BULK
+
+_LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST: Final = UUID(int=0)
+# Over all workspaces, from where the last look ended: many subjects fall due at the same midnight.
+_DUE: Final = """
+SELECT workspace_id, {type} AS subject_type, {id} AS subject_id, next_due_at FROM scoring.{table}
+WHERE next_due_at <= $1 AND next_due_at >= $2 AND (next_due_at, {id}) > ($2, $3)
+ORDER BY next_due_at, {id} LIMIT $4
+"""
+SOURCES: Final = {
+    "scores": _DUE.format(table="scores", type="'opportunity'", id="opportunity_id"),
+    "seats": _DUE.format(table="seats", type="subject_type", id="subject_id"),
+}
+# A subject that is marked already stays as it is: it will be judged, and its mark must not grow a new version.
+MARK = sql(
+    "INSERT INTO scoring.dirty_marks (workspace_id, subject_type, subject_id, lane, cause, marked_at)"
+    f" SELECT :workspace_id, m.subject_type, m.subject_id, {BULK}, CAST(:cause AS jsonb), now()"
+    " FROM unnest(CAST(:types AS text[]), CAST(:ids AS uuid[])) AS m(subject_type, subject_id)"
+    " ORDER BY m.subject_type, m.subject_id ON CONFLICT DO NOTHING"
+)
+CAUSE: Final = {"code": "time"}
+
+
+@dataclass(slots=True)
+class _Place:
+    at: datetime = _LONG_AGO
+    id: UUID = _FIRST
+
+
+class Clockwork:
+    """Marks what is due, a bounded number of subjects at a time; returns at the end to the beginning."""
+
+    def __init__(self, database: Database, most: int) -> None:
+        self._database = database
+        self._most = most
+        self._places = {name: _Place() for name in SOURCES}
+
+    async def work(self) -> bool:
+        """Marks one page of each source; True where there is another page."""
+        more = False
+        for name, query in SOURCES.items():
+            more = await self._page(name, query) or more
+        return more
+
+    async def _page(self, name: str, query: str) -> bool:
+        place, now = self._places[name], datetime.now(UTC)
+        rows = await self._database.pool.fetch(query, now, place.at, place.id, self._most)
+        by_workspace: dict[UUID, list[Any]] = {}
+        for row in rows:
+            by_workspace.setdefault(row["workspace_id"], []).append(row)
+        for workspace_id, due in by_workspace.items():
+            await self._mark(workspace_id, due)
+        full = len(rows) == self._most
+        self._places[name] = _Place(rows[-1]["next_due_at"], rows[-1]["subject_id"]) if full else _Place()
+        return full
+
+    async def _mark(self, workspace_id: UUID, due: Sequence[Any]) -> None:
+        subjects = sorted({(row["subject_type"], row["subject_id"]) for row in due})
+        async with self._database.transaction(workspace_id) as tx:
+            await tx.run(MARK, types=[kind for kind, _ in subjects], ids=[id_ for _, id_ in subjects], cause=CAUSE)

@@ -1,0 +1,49 @@
+"""What must not grow for ever: partitions of events, answers kept for Idempotency-Keys."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import structlog
+
+from shared.db import Database
+
+log = structlog.get_logger(__name__)
+
+PARTITION_SECONDS: Final = 3600.0
+PURGE_SECONDS: Final = 300.0
+_PURGED_AT_ONCE: Final = 5_000
+_PURGE: Final = """
+DELETE FROM sales.idempotency_keys WHERE (workspace_id, digest) IN (
+  SELECT workspace_id, digest FROM sales.idempotency_keys
+  WHERE recorded_at < now() - make_interval(hours => $1) ORDER BY recorded_at LIMIT $2
+)
+"""
+
+
+class Housekeeping:
+    """Duties that belong to no workspace."""
+
+    def __init__(self, database: Database, event_days: int, idempotency_hours: int) -> None:
+        self._database = database
+        self._event_days = event_days
+        self._hours = idempotency_hours
+
+    async def partitions(self) -> bool:
+        """Makes the partitions of the coming week and drops those beyond the days that events are kept."""
+        async with self._database.pool.acquire() as connection:
+            await connection.execute("SELECT events.ensure_partitions(current_date - 1, current_date + 7)")
+            async with connection.transaction():
+                # Old partitions go only while nobody reads them: else at the next look.
+                await connection.execute("SET LOCAL lock_timeout = '2s'")
+                dropped = await connection.fetchval(
+                    "SELECT events.drop_partitions(current_date - $1::int)", self._event_days
+                )
+        if dropped:
+            log.info("partitions_dropped", count=dropped)
+        return False
+
+    async def purge_keys(self) -> bool:
+        """Forgets old answers, a batch at a time, of all workspaces; True where there is another batch."""
+        status = await self._database.pool.execute(_PURGE, self._hours, _PURGED_AT_ONCE)
+        return int(status.rsplit(" ", 1)[-1]) == _PURGED_AT_ONCE
