@@ -290,6 +290,29 @@ async def test_no_more_pins_than_allowed_however_many_come_at_once(admin: Caller
     assert (await rep.post("/v1/focus/pins", pin_of(free[2]))).status_code == 201
 
 
+async def test_what_has_closed_uses_up_no_pin(admin: Caller) -> None:
+    rep = await admin.member("rep")
+    ids = [(await rep.make_opportunity())["id"] for _ in range(4)]
+    for id_ in ids[:3]:
+        await rep.ok("POST", "/v1/focus/pins", pin_of(id_))
+    assert (await rep.post("/v1/focus/pins", pin_of(ids[3]))).status_code == 409
+    await rep.transition(ids[0], "lose", reason="price")
+    assert (await rep.post("/v1/focus/pins", pin_of(ids[3]))).status_code == 201
+
+
+async def test_a_handover_and_a_pin_at_once_leave_no_pin_with_the_former_owner(admin: Caller) -> None:
+    rep, successor = await admin.member("rep"), await admin.member("rep")
+    for _ in range(5):
+        made = await rep.make_opportunity()
+        handover = {"owner_id": str(successor.member_id), "reason": "territory"}
+        pinned, _ = await asyncio.gather(
+            rep.post("/v1/focus/pins", pin_of(made["id"])),
+            admin.ok("POST", f"/v1/opportunities/{made['id']}:reassign", handover),
+        )
+        assert pinned.status_code in {201, 422}
+    assert (await admin.ok("GET", f"/v1/focus/pins?active=true&owner_id={rep.member_id}"))["data"] == []
+
+
 async def test_the_workspace_sets_the_limit_of_pins(admin: Caller) -> None:
     async with admin.state.database.transaction(admin.workspace_id) as tx:
         await tx.run(SET_POLICY, document={"pin_limit": 1, "capacities": {"engage": 8}})

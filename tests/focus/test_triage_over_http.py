@@ -13,6 +13,7 @@ from services.api.scores.schemas import Score
 from tests.conftest import Servers
 from tests.focus.seller import TODAY, Seller, make_seller
 from tests.support.caller import Caller, make_workspace
+from tests.support.scoring import drain
 
 
 @pytest.fixture
@@ -178,11 +179,53 @@ async def test_a_pin_holds_against_priority_and_a_mute_takes_out(seller: Seller)
     muted = (await seller.focus(band="muted"))["data"]
     assert [(seat["subject"]["name"], seat["rank"]) for seat in muted] == [("01", None)]
     assert (await seller.moves("20"))[0]["cause"]["code"] == "pinned"
-    assert (await seller.moves("01"))[0]["cause"]["text"] == "Muted: it was muted"
+    assert (await seller.moves("01"))[0]["cause"]["text"] == "Muted"
     assert (await seller.rep.delete(f"/v1/focus/pins/{made['id']}")).status_code == 204
     await seller.drain()
     assert "20" not in await seller.names("engage")
     assert (await seller.moves("20"))[0]["cause"]["text"] == "Displaced by 17: a pin was ended"
+
+
+async def test_a_pin_does_not_hold_against_the_class_and_falls_with_the_owner(admin: Caller, servers: Servers) -> None:
+    seller = await make_seller(admin, servers, 2)
+    lead = await seller.opportunity("lead", 9_000_000, engaging=False)
+    pin = {
+        "kind": "pin",
+        "subject_type": "opportunity",
+        "band": "engage",
+        "reason": "hope",
+        "expires_at": (datetime.now(UTC) + timedelta(days=10)).isoformat(),
+    }
+    made = await seller.rep.ok("POST", "/v1/focus/pins", {**pin, "subject_id": lead})
+    await seller.rep.ok("POST", "/v1/focus/pins", {**pin, "subject_id": seller.made["02"]})
+    await seller.drain()
+    seats = {seat["subject"]["name"]: seat for seat in (await seller.focus())["data"]}
+    assert (seats["lead"]["band"], seats["lead"]["pinned"], seats["lead"]["pin"]["id"]) == (
+        "monitor",
+        False,
+        made["id"],
+    )
+    successor = await admin.member("rep", "Successor")
+    body = {"owner_id": str(successor.member_id), "reason": "territory"}
+    await admin.ok("POST", f"/v1/opportunities/{seller.made['02']}:reassign", body)
+    await seller.drain()
+    theirs = (await seller.focus(successor))["data"]
+    assert [(seat["subject"]["name"], seat["pinned"], seat["pin"]) for seat in theirs] == [("02", False, None)]
+    assert len((await seller.rep.ok("GET", "/v1/focus/pins?active=true"))["data"]) == 1
+
+
+async def test_a_mute_ends_by_itself(admin: Caller, servers: Servers) -> None:
+    seller = await make_seller(admin, servers, 2)
+    until = datetime.now(UTC) + timedelta(days=2)
+    mute = {"kind": "mute", "subject_type": "opportunity", "reason": "on leave", "expires_at": until.isoformat()}
+    await seller.rep.ok("POST", "/v1/focus/pins", {**mute, "subject_id": seller.made["01"]})
+    await seller.drain()
+    assert await seller.names("engage") == places(2)
+    # Whatever has the rep ranked again after that day finds the mute run out.
+    await admin.ok("PUT", f"/v1/focus/capacity?owner_id={seller.rep.member_id}", {"engage": 15})
+    await drain(servers, admin.workspace_id, now=until + timedelta(hours=1))
+    assert await seller.names("engage") == places(1, 2)
+    assert (await seller.moves("01"))[0]["cause"]["code"] == "mute_ended"
 
 
 async def test_a_seat_stays_empty_rather_than_go_to_a_lower_class(admin: Caller, servers: Servers) -> None:

@@ -27,13 +27,15 @@ _SHOWN = (
     "id", "kind", "owner_id", "subject_type", "subject_id", "band", "reason", "expires_at", "ended_at", "created_by",
     "version", "recorded_at", "updated_at",
 )  # fmt: skip
-# Locking the rep makes the limit hold however many requests come at once; facts that name the rep don't wait for it.
+# What has closed takes no seat, and so no pin of the limit.
 COUNT = sql(
     """
     SELECT p.document -> 'pin_limit' AS pin_limit,
       (SELECT count(*) FROM sales.pins g WHERE g.workspace_id = m.workspace_id AND g.owner_id = m.id
         AND g.kind = 'pin' AND g.band = CAST(:band AS text) AND g.ended_at IS NULL
-        AND g.expires_at > CAST(:now AS timestamptz)) AS held
+        AND g.expires_at > CAST(:now AS timestamptz)
+        AND NOT EXISTS (SELECT FROM sales.opportunities o WHERE o.workspace_id = g.workspace_id
+          AND o.id = g.subject_id AND (o.status <> 'open' OR o.deleted_at IS NOT NULL))) AS held
     FROM sales.members m
     LEFT JOIN LATERAL (
       SELECT document FROM sales.policies WHERE workspace_id = m.workspace_id
@@ -42,6 +44,7 @@ COUNT = sql(
     WHERE m.workspace_id = CAST(:workspace_id AS uuid) AND m.id = CAST(:owner_id AS uuid)
     """
 )
+# Locking the rep makes the limit hold however many requests come at once; facts that name the rep don't wait for it.
 LOCK_OWNER = sql(
     "SELECT id FROM sales.members WHERE workspace_id = CAST(:workspace_id AS uuid) AND id = CAST(:owner_id AS uuid)"
     " FOR NO KEY UPDATE"
@@ -93,9 +96,11 @@ PINS = Resource(
 def _select_subject(subject_type: str, reach: Reach) -> Executable:
     table = opportunities if subject_type == "opportunity" else customers
     status = table.c.status if subject_type == "opportunity" else literal("open").label("status")
-    return scoped(table, reach, table.c.owner_id, status).where(
+    query = scoped(table, reach, table.c.owner_id, status).where(
         table.c.id == bindparam("subject_id", type_=table.c.id.type), table.c.deleted_at.is_(None)
     )
+    # A handover at the same time ends this pin, or is seen by it: none is left with the owner before.
+    return query.with_for_update(read=True, of=table)
 
 
 async def create(tx: Tx, principal: Principal, body: PinCreate) -> Row:

@@ -7,22 +7,24 @@ from functools import lru_cache
 from services.api.reasons.facts import FACT_COLUMNS, FACT_JOINS, MODELS, SCORE_COLUMNS, SCORE_JOIN, STEP_JOIN
 from shared.db import Query, sql
 
-# Marks are looked for from both ends, so that neither many marks nor many seats make this slow.
+# Looked up by key, one owner's subjects at most: however many marks of others stand, this stays as fast. Where no
+# mark stands at all, nothing is looked up.
 _PENDING = """
-EXISTS (SELECT FROM scoring.dirty_marks d WHERE d.workspace_id = m.workspace_id
-    AND (d.subject_type, d.subject_id) IN (('owner', m.id), ('workspace', m.workspace_id)))
-  OR EXISTS (SELECT FROM scoring.dirty_marks d
-    JOIN scoring.seats s ON s.workspace_id = d.workspace_id AND s.subject_id = d.subject_id
-    WHERE d.workspace_id = m.workspace_id AND s.owner_id = m.id)
-  OR EXISTS (SELECT FROM scoring.dirty_marks d
-    JOIN sales.opportunities o ON o.workspace_id = d.workspace_id AND o.id = d.subject_id
-    WHERE d.workspace_id = m.workspace_id AND o.owner_id = m.id AND o.status = 'open')
-  OR EXISTS (SELECT FROM scoring.dirty_marks d
-    JOIN sales.opportunities o ON o.workspace_id = d.workspace_id AND o.customer_id = d.subject_id
-    WHERE d.workspace_id = m.workspace_id AND o.owner_id = m.id AND o.status = 'open')
-  OR EXISTS (SELECT FROM scoring.dirty_marks d
-    JOIN sales.customers c ON c.workspace_id = d.workspace_id AND c.id = d.subject_id
-    WHERE d.workspace_id = m.workspace_id AND c.owner_id = m.id)
+CASE WHEN EXISTS (SELECT FROM scoring.dirty_marks d WHERE d.workspace_id = m.workspace_id) THEN
+  EXISTS (SELECT FROM scoring.dirty_marks d WHERE d.workspace_id = m.workspace_id
+    AND d.subject_type = 'workspace' AND d.subject_id = m.workspace_id)
+  OR EXISTS (SELECT FROM scoring.dirty_marks d WHERE d.workspace_id = m.workspace_id
+    AND d.subject_type = 'owner' AND d.subject_id = m.id)
+  OR EXISTS (SELECT FROM scoring.dirty_marks d WHERE d.workspace_id = m.workspace_id
+    AND d.subject_type = 'opportunity' AND d.subject_id = ANY(ARRAY(
+      SELECT o.id FROM sales.opportunities o
+      WHERE o.workspace_id = m.workspace_id AND o.owner_id = m.id AND o.status = 'open'
+      UNION SELECT s.subject_id FROM scoring.seats s WHERE s.workspace_id = m.workspace_id AND s.owner_id = m.id)))
+  OR EXISTS (SELECT FROM scoring.dirty_marks d WHERE d.workspace_id = m.workspace_id
+    AND d.subject_type = 'customer' AND d.subject_id = ANY(ARRAY(
+      SELECT c.id FROM sales.customers c WHERE c.workspace_id = m.workspace_id AND c.owner_id = m.id
+      UNION SELECT s.customer_id FROM scoring.seats s WHERE s.workspace_id = m.workspace_id AND s.owner_id = m.id)))
+ELSE false END
 """
 POLICY = """
 LEFT JOIN LATERAL (

@@ -49,6 +49,14 @@ EVENTS: Labels = {
     "task.created": Label("a task was recorded", "新建任务"),
     "task.updated": Label("a task changed", "任务变更"),
 }
+# Where the cause already says what the event was.
+_SAID_ALREADY = {
+    "capacity_changed": "focus.capacity_changed",
+    "muted": "focus.muted",
+    "pinned": "focus.pinned",
+    "reassigned": "opportunity.reassigned",
+    "opportunity_opened": "opportunity.created",
+}
 _SET_OFF = Label("{what}: {event}", "{what}：{event}")
 
 
@@ -60,6 +68,6 @@ def cause_text(cause: Mapping[str, Any], by_name: str | None, language: str) -> 
     else:
         what = label(code, MOVE_CAUSES, language)
     event = (cause.get("event") or {}).get("type")
-    if event not in EVENTS:
+    if event not in EVENTS or _SAID_ALREADY.get(code) == event:
         return what
     return _SET_OFF.in_language(language).format(what=what, event=EVENTS[event].in_language(language))
