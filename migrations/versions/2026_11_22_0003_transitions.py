@@ -71,67 +71,47 @@ BEGIN
       coalesce(wrong.status, 'unknown'), coalesce(wrong.stage, 'none') USING ERRCODE = wrong.code;
   END IF;
 
-  -- All standing passages together: one a stage, in order, none missing that may not be skipped.
-  WITH touched AS (
-    SELECT workspace_id, opportunity_id
-    FROM added GROUP BY workspace_id, opportunity_id
-  ), standing AS (
-    SELECT k.workspace_id, k.opportunity_id, s.process_id, count(*) AS passages,
-      count(DISTINCT s.position) AS stages, count(*) FILTER (WHERE NOT s.skippable) AS needed,
-      max(s.position) AS reached
-    FROM touched k
-    JOIN sales.transitions t ON t.workspace_id = k.workspace_id AND t.opportunity_id = k.opportunity_id
+  -- Only the latest passage is withdrawn.
+  IF EXISTS (SELECT FROM added WHERE passage_id IS NOT NULL) THEN
+    SELECT n.opportunity_id INTO wrong
+    FROM added n
+    JOIN sales.stages gone ON gone.workspace_id = n.workspace_id AND gone.id = n.stage_id
+    JOIN sales.transitions t ON t.workspace_id = n.workspace_id AND t.opportunity_id = n.opportunity_id
       AND t.action = 'pass'
-    JOIN sales.stages s ON s.workspace_id = t.workspace_id AND s.id = t.stage_id
+    JOIN sales.stages s ON s.workspace_id = t.workspace_id AND s.id = t.stage_id AND s.position > gone.position
     LEFT JOIN sales.transitions c ON c.workspace_id = t.workspace_id AND c.passage_id = t.id
-    WHERE c.id IS NULL
-    GROUP BY k.workspace_id, k.opportunity_id, s.process_id
-  )
-  SELECT g.opportunity_id, CASE WHEN g.passages <> g.stages THEN 'SX008' ELSE 'SX011' END AS code INTO wrong
-  FROM standing g
-  WHERE g.passages <> g.stages OR g.needed <> (
-    SELECT count(*) FROM sales.stages s
-    WHERE s.workspace_id = g.workspace_id AND s.process_id = g.process_id AND NOT s.skippable
-      AND s.position <= g.reached)
-  LIMIT 1;
-  IF FOUND THEN
-    RAISE EXCEPTION 'passages of opportunity % would be doubled or leave a gap', wrong.opportunity_id
-      USING ERRCODE = wrong.code;
-  END IF;
-  SELECT n.opportunity_id INTO wrong
-  FROM added n
-  JOIN sales.stages gone ON gone.workspace_id = n.workspace_id AND gone.id = n.stage_id
-  JOIN sales.transitions t ON t.workspace_id = n.workspace_id AND t.opportunity_id = n.opportunity_id
-    AND t.action = 'pass'
-  JOIN sales.stages s ON s.workspace_id = t.workspace_id AND s.id = t.stage_id AND s.position > gone.position
-  LEFT JOIN sales.transitions c ON c.workspace_id = t.workspace_id AND c.passage_id = t.id
-  WHERE n.action IN ('back', 'void') AND c.id IS NULL LIMIT 1;
-  IF FOUND THEN
-    RAISE EXCEPTION 'a later passage of opportunity % stands', wrong.opportunity_id USING ERRCODE = 'SX010';
+    WHERE n.passage_id IS NOT NULL AND c.id IS NULL LIMIT 1;
+    IF FOUND THEN
+      RAISE EXCEPTION 'a later passage of opportunity % stands', wrong.opportunity_id USING ERRCODE = 'SX010';
+    END IF;
   END IF;
 
-  -- What follows: stage, status, and when it closed.
+  -- What follows from all standing passages together: stage, status, and when it closed. They must be one a stage and
+  -- leave no gap but where a stage may be skipped.
   WITH touched AS (
     SELECT workspace_id, opportunity_id, max(recorded_at) AS recorded_at,
-      max(occurred_at) FILTER (WHERE action IN ('lose', 'abandon', 'cancel')) AS closed_at,
+      max(occurred_at) FILTER (WHERE action IN ('lose', 'abandon', 'cancel')) AS ended_at,
       max(reason) FILTER (WHERE action IN ('lose', 'abandon', 'cancel')) AS reason,
       max(action) FILTER (WHERE action IN ('lose', 'abandon', 'cancel', 'reopen')) AS verdict
     FROM added GROUP BY workspace_id, opportunity_id
   ), derived AS (
-    SELECT k.*, r.position, r.passed_at, r.won_at, o.process_id, o.status AS status_before
+    SELECT k.workspace_id, k.opportunity_id, k.recorded_at, k.ended_at, k.reason, k.verdict,
+      o.status AS status_before,
+      coalesce(max(s.position) FILTER (WHERE p.id IS NOT NULL) + 1, 0) AS position,
+      array_agg(s.id ORDER BY s.position) AS stage_ids,
+      max(p.occurred_at) AS passed_at, max(p.occurred_at) FILTER (WHERE s.wins) AS won_at,
+      count(p.id) AS passages, count(DISTINCT p.stage_id) AS passed,
+      min(s.position) FILTER (WHERE p.id IS NULL AND NOT s.skippable) AS first_gap
     FROM touched k
     JOIN sales.opportunities o ON o.workspace_id = k.workspace_id AND o.id = k.opportunity_id
-    LEFT JOIN LATERAL (
-      SELECT max(s.position) + 1 AS position, max(t.occurred_at) AS passed_at,
-        max(t.occurred_at) FILTER (WHERE s.wins) AS won_at
-      FROM sales.transitions t
-      JOIN sales.stages s ON s.workspace_id = t.workspace_id AND s.id = t.stage_id
-      LEFT JOIN sales.transitions c ON c.workspace_id = t.workspace_id AND c.passage_id = t.id
-      WHERE t.workspace_id = k.workspace_id AND t.opportunity_id = k.opportunity_id AND t.action = 'pass'
-        AND c.id IS NULL
-    ) r ON true
+    JOIN sales.stages s ON s.workspace_id = o.workspace_id AND s.process_id = o.process_id
+    LEFT JOIN sales.transitions p ON p.workspace_id = k.workspace_id AND p.opportunity_id = k.opportunity_id
+      AND p.stage_id = s.id AND p.action = 'pass'
+      AND NOT EXISTS (SELECT FROM sales.transitions c WHERE c.workspace_id = p.workspace_id AND c.passage_id = p.id)
+    GROUP BY k.workspace_id, k.opportunity_id, k.recorded_at, k.ended_at, k.reason, k.verdict, o.status
   ), decided AS (
-    SELECT d.*, s.id AS stage_id,
+    SELECT d.*, d.stage_ids[d.position + 1] AS stage_id,
+      CASE WHEN d.passages <> d.passed THEN 'SX008' WHEN d.first_gap < d.position - 1 THEN 'SX011' END AS code,
       CASE
         WHEN d.verdict = 'cancel' THEN 'cancelled'
         WHEN d.won_at IS NOT NULL AND d.status_before <> 'cancelled' THEN 'won'
@@ -141,20 +121,24 @@ BEGIN
         ELSE d.status_before
       END AS status
     FROM derived d
-    LEFT JOIN sales.stages s ON s.workspace_id = d.workspace_id AND s.process_id = d.process_id
-      AND s.position = coalesce(d.position, 0)
+  ), changed AS (
+    UPDATE sales.opportunities o SET
+      stage_id = d.stage_id, stage_position = d.position, stage_entered_at = coalesce(d.passed_at, o.occurred_at),
+      status = d.status, won_at = d.won_at,
+      closed_at = CASE WHEN d.status = 'open' THEN NULL WHEN d.status = 'won' THEN d.won_at
+        ELSE coalesce(d.ended_at, o.closed_at) END,
+      close_reason = CASE WHEN d.status IN ('open', 'won') THEN NULL ELSE coalesce(d.reason, o.close_reason) END,
+      completed_at = CASE WHEN d.status = 'won' AND d.stage_id IS NULL THEN d.passed_at END,
+      version = o.version + 1, updated_at = greatest(o.updated_at, d.recorded_at)
+    FROM decided d
+    WHERE o.workspace_id = d.workspace_id AND o.id = d.opportunity_id
+    RETURNING o.id AS opportunity_id, d.code
   )
-  UPDATE sales.opportunities o SET
-    stage_id = d.stage_id, stage_position = coalesce(d.position, 0),
-    stage_entered_at = coalesce(d.passed_at, o.occurred_at),
-    status = d.status, won_at = d.won_at,
-    closed_at = CASE WHEN d.status = 'open' THEN NULL WHEN d.status = 'won' THEN d.won_at
-      ELSE coalesce(d.closed_at, o.closed_at) END,
-    close_reason = CASE WHEN d.status IN ('open', 'won') THEN NULL ELSE coalesce(d.reason, o.close_reason) END,
-    completed_at = CASE WHEN d.status = 'won' AND d.stage_id IS NULL THEN d.passed_at END,
-    version = o.version + 1, updated_at = greatest(o.updated_at, d.recorded_at)
-  FROM decided d
-  WHERE o.workspace_id = d.workspace_id AND o.id = d.opportunity_id;
+  SELECT * INTO wrong FROM changed WHERE code IS NOT NULL LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION 'passages of opportunity % would be doubled or leave a gap', wrong.opportunity_id
+      USING ERRCODE = wrong.code;
+  END IF;
   RETURN NULL;
 END $$
 """

@@ -124,4 +124,6 @@ class Known:
 
 def sort_key(name: str) -> str:
     """The key that puts Chinese names in pinyin order among Latin ones: lower case, Han characters spelt out."""
+    if name.isascii():
+        return name.lower()[:400]
     return " ".join(lazy_pinyin(name)).lower()[:400]

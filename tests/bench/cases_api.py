@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import cycle
 
 import asyncpg
@@ -58,24 +58,30 @@ async def list_by_priority(stack: Stack, results: Results) -> None:
     )  # fmt: skip
 
 
-def _new_opportunity(stack: Stack) -> bytes:
-    return orjson.dumps(
-        {
-            "name": "Bench deal",
-            "customer_id": str(stack.seeded.customer_id),
-            "process_id": str(stack.seeded.process_id),
-            "amount": {"amount": "1200.00", "currency": "CNY"},
-        }
+def _new_opportunities(stack: Stack) -> Iterator[bytes]:
+    """Bodies of new opportunities, one customer after another, as in a day's work."""
+    return cycle(
+        [
+            orjson.dumps(
+                {
+                    "name": "Bench deal",
+                    "customer_id": str(customer_id),
+                    "process_id": str(stack.seeded.process_id),
+                    "amount": {"amount": "1200.00", "currency": "CNY"},
+                }
+            )
+            for customer_id in stack.seeded.customer_ids
+        ]
     )
 
 
 async def create_opportunity(stack: Stack, results: Results) -> None:
-    body = _new_opportunity(stack)
+    bodies = _new_opportunities(stack)
     numbers = iter(range(10**9))
 
     def ours() -> bytes:
         headers = {"Authorization": f"Bearer {stack.api_key}", "Idempotency-Key": f"bench-{next(numbers)}"}
-        return http_request("POST", "/v1/opportunities", headers, body)
+        return http_request("POST", "/v1/opportunities", headers, next(bodies))
 
     await _compare(
         stack,
@@ -83,7 +89,7 @@ async def create_opportunity(stack: Stack, results: Results) -> None:
         "create opportunity",
         0.45,
         ours,
-        lambda: http_request("POST", "/opportunities", {}, body),
+        lambda: http_request("POST", "/opportunities", {}, next(bodies)),
         (201, 201),
     )
 
@@ -99,7 +105,7 @@ async def pass_milestone(stack: Stack, results: Results) -> None:
     # Four of the five milestones before the winning one: none of these passes is refused.
     remaining = iter([row["id"] for _ in range(4) for row in ids])
     body = orjson.dumps({"action": "pass"})
-    created = _new_opportunity(stack)
+    created = _new_opportunities(stack)
     numbers = iter(range(10**9))
 
     def ours() -> bytes:
@@ -112,6 +118,6 @@ async def pass_milestone(stack: Stack, results: Results) -> None:
         "pass a milestone",
         0.35,
         ours,
-        lambda: http_request("POST", "/opportunities", {}, created),
+        lambda: http_request("POST", "/opportunities", {}, next(created)),
         (200, 201),
     )

@@ -23,7 +23,7 @@ class Seeded:
 
     process_id: UUID
     first_stage_id: UUID
-    customer_id: UUID
+    customer_ids: list[UUID]
     opportunity_ids: list[UUID]
     owners: int
 
@@ -49,12 +49,12 @@ async def seed_workspace(servers: EmbeddedServers, workspace_id: UUID, opportuni
         ids = await connection.fetch(
             "SELECT id FROM sales.opportunities WHERE workspace_id = $1 ORDER BY id LIMIT 2000", workspace_id
         )
-        customer_id = await connection.fetchval(
-            "SELECT id FROM sales.customers WHERE workspace_id = $1 ORDER BY id LIMIT 1", workspace_id
+        customers = await connection.fetch(
+            "SELECT id FROM sales.customers WHERE workspace_id = $1 ORDER BY id LIMIT 2000", workspace_id
         )
     finally:
         await connection.close()
-    return Seeded(process_id, first_stage, customer_id, [row["id"] for row in ids], owners)
+    return Seeded(process_id, first_stage, [row["id"] for row in customers], [row["id"] for row in ids], owners)
 
 
 def _statements(workspace_id: UUID, process_id: UUID, count: int, owners: int) -> list[str]:

@@ -12,35 +12,53 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import Executable, bindparam, literal_column
+from sqlalchemy.dialects.postgresql import JSONB
+
 from services.api import resources
-from services.api.errors import MilestoneIrreversible, TransitionNotAllowed, invalid, wrong
+from services.api.errors import MilestoneIrreversible, NotFound, TransitionNotAllowed, invalid, wrong
 from services.api.opportunities.resource import OPPORTUNITIES
 from services.api.opportunities.transition_schemas import TransitionRequest
 from services.api.owners import require_manager
 from services.api.wire import check_if_match
 from shared.catalog.selling import CLOSE_REASONS
-from shared.db import Row, Tx, sql
+from shared.db import Row, Tx, sql, statement
 from shared.effects import AuditEntry, Event
 from shared.ids import new_id
-from shared.tenancy import Principal
+from shared.models import opportunities
+from shared.tenancy import Principal, Reach, scoped
 
 VOID_WITHIN = timedelta(hours=24)
 REOPEN_DAYS = 90
-# The process's stages in order, each with its standing passage, in one statement.
-COURSE = sql(
-    """
-    SELECT s.id, s.position, s.key, s.name_en, s.milestone_en, s.irreversible, s.wins, s.skippable,
-      t.id AS passage_id, t.occurred_at AS passed_at, t.recorded_at AS passage_recorded_at,
-      (SELECT p.document -> 'reopen_days' FROM sales.policies p WHERE p.workspace_id = s.workspace_id) AS reopen_days
-    FROM sales.stages s
-    LEFT JOIN sales.transitions t ON t.workspace_id = s.workspace_id AND t.stage_id = s.id
-      AND t.opportunity_id = :opportunity_id AND t.action = 'pass'
-      AND NOT EXISTS (SELECT FROM sales.transitions c
-        WHERE c.workspace_id = t.workspace_id AND c.passage_id = t.id)
-    WHERE s.workspace_id = :workspace_id AND s.process_id = :process_id
-    ORDER BY s.position
-    """
+# The process's stages in order, each with its standing passage, as one document beside the opportunity itself.
+_COURSE = """
+(SELECT jsonb_agg(jsonb_build_object('id', s.id, 'position', s.position, 'key', s.key, 'milestone_en', s.milestone_en,
+    'irreversible', s.irreversible, 'wins', s.wins, 'skippable', s.skippable, 'passage_id', t.id,
+    'passed_at', t.occurred_at, 'passage_recorded_at', t.recorded_at) ORDER BY s.position)
+  FROM sales.stages s
+  LEFT JOIN sales.transitions t ON t.workspace_id = s.workspace_id AND t.stage_id = s.id
+    AND t.opportunity_id = opportunities.id AND t.action = 'pass'
+    AND NOT EXISTS (SELECT FROM sales.transitions c WHERE c.workspace_id = t.workspace_id AND c.passage_id = t.id)
+  WHERE s.workspace_id = opportunities.workspace_id AND s.process_id = opportunities.process_id)
+"""
+_REOPEN_DAYS = (
+    "(SELECT p.document -> 'reopen_days' FROM sales.policies p WHERE p.workspace_id = opportunities.workspace_id)"
 )
+
+
+@statement
+def _select_with_course(reach: Reach) -> Executable:
+    """The opportunity, locked, with its course. Where the lock had to be waited for, the course may be that of the
+    moment before: the trigger then refuses what no longer fits."""
+    course = literal_column(_COURSE, JSONB()).label("course")
+    reopen_days = literal_column(_REOPEN_DAYS, JSONB()).label("reopen_days")
+    return (
+        scoped(opportunities, reach, *opportunities.c, course, reopen_days)
+        .where(opportunities.c.id == bindparam("id"), opportunities.c.deleted_at.is_(None))
+        .with_for_update(of=opportunities)
+    )
+
+
 RECORD = sql(
     """
     INSERT INTO sales.transitions (workspace_id, id, opportunity_id, action, stage_id, passage_id, reason, note,
@@ -76,9 +94,11 @@ async def transition(
 
     Raises TransitionNotAllowed, MilestoneIrreversible, Forbidden, PreconditionFailed, Invalid.
     """
-    before = await resources.fetch(tx, principal, OPPORTUNITIES, id_, lock=True)
+    before = await tx.row(_select_with_course(principal.reach), id=id_, **principal.binds)
+    if before is None:
+        raise NotFound("There is no such opportunity, or it is not yours to see.")
     check_if_match(if_match, before["version"])
-    course = await tx.rows(COURSE, opportunity_id=id_, process_id=before["process_id"])
+    course = [_with_times(stage) for stage in before["course"]]
     occurred_at = _occurred_at(tx, before, course, body)
     steps = _DECIDE[body.action](tx, principal, before, course, body)
     ids = [new_id() for _ in steps]
@@ -99,6 +119,14 @@ async def transition(
     after = await resources.fetch(tx, principal, OPPORTUNITIES, id_)
     _note(tx, before, after, body, steps, occurred_at)
     return after, ids
+
+
+def _with_times(stage: dict[str, Any]) -> Row:
+    for name in ("id", "passage_id"):
+        stage[name] = UUID(stage[name]) if stage[name] else None
+    for name in ("passed_at", "passage_recorded_at"):
+        stage[name] = datetime.fromisoformat(stage[name]) if stage[name] else None
+    return stage
 
 
 def _occurred_at(tx: Tx, before: Row, course: Sequence[Row], body: TransitionRequest) -> datetime:
@@ -181,7 +209,7 @@ def _reopen(tx: Tx, principal: Principal, before: Row, course: Sequence[Row], bo
         raise TransitionNotAllowed("A won opportunity is not reopened; a contract that falls through is cancelled.")
     if before["status"] not in {"lost", "abandoned"}:
         raise TransitionNotAllowed(f"The opportunity is {before['status']}.")
-    days = int(course[0]["reopen_days"] or REOPEN_DAYS)
+    days = int(before["reopen_days"] or REOPEN_DAYS)
     if tx.now - before["closed_at"] > timedelta(days=days):
         raise TransitionNotAllowed(f"It closed more than {days} days ago; record a new opportunity.")
     return [Step()]
