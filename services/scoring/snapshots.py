@@ -24,6 +24,8 @@ _NONE: Final = "'00000000-0000-0000-0000-000000000000'::uuid"
 _WORKSPACE: Final = "(SELECT current_setting('app.workspace_id')::uuid)"
 STATUSES: Final = ("open", "won", "lost", "abandoned", "cancelled", "deleted", "unknown")
 
+# Rows are looked up one by one (LATERAL … LIMIT 1) where the planner would be misled: tables of `scoring` grow from
+# nothing to a hundred thousand rows within a few transactions, and it would read them whole.
 # So few ids go as parameters of a prepared statement; more are worth a plan of their own.
 _FEW: Final = 64
 _NO_TEXTS: Final[dict[str, str]] = {}
@@ -46,37 +48,41 @@ LEFT JOIN LATERAL (
 """
 
 SAID: Final = Layout.of(id="uuid", class_code="int4", probability="float8", seat_owner="uuid")
-_SAID_QUERIES: Final = {
-    column: f"SELECT opportunity_id, class_code::int, probability, coalesce(owner_id, {_NONE}) FROM scoring.scores"
-    f" WHERE workspace_id = {_WORKSPACE} AND {column} = ANY ({{ids}})"
-    for column in ("owner_id", "opportunity_id")
-}
+_SAID: Final = f"SELECT opportunity_id, class_code::int, probability, coalesce(owner_id, {_NONE}) AS owner_id"
+_SAID_OF_OWNERS: Final = f"{_SAID} FROM scoring.scores WHERE workspace_id = {_WORKSPACE} AND owner_id = ANY ({{ids}})"
+_SAID_BY_ID: Final = f"""
+SELECT s.* FROM unnest({{ids}}) AS w(id) CROSS JOIN LATERAL (
+  {_SAID} FROM scoring.scores WHERE workspace_id = {_WORKSPACE} AND opportunity_id = w.id LIMIT 1) s
+"""
 
 CUSTOMERS: Final = Layout.of(
     id="uuid", owner_id="uuid", deleted="int4", open="int4", won="int4", seat_owner="uuid"
 )  # fmt: skip
-_CUSTOMERS_QUERY: Final = f"""
-WITH wanted AS (
-  SELECT id FROM unnest({{ids}}) AS w(id)
+# Of owners of whom everything is judged, the customers they own (but for the busy ones) or hold a seat for.
+_OF_OWNERS: Final = f"""
   UNION SELECT id FROM sales.customers
   WHERE workspace_id = {_WORKSPACE} AND owner_id = ANY ({{owners}}) AND id <> ALL ({{busy}})
   UNION SELECT subject_id FROM scoring.seats
   WHERE workspace_id = {_WORKSPACE} AND owner_id = ANY ({{owners}}) AND subject_type = 'customer'
-), bought AS (
-  SELECT o.customer_id, count(*) FILTER (WHERE status = 'open') AS open, count(*) FILTER (WHERE status = 'won') AS won
-  FROM wanted w
-  JOIN sales.opportunities o ON o.workspace_id = {_WORKSPACE} AND o.customer_id = w.id AND o.deleted_at IS NULL
-  GROUP BY o.customer_id
+"""
+_CUSTOMERS_QUERY: Final = f"""
+WITH wanted AS (
+  SELECT id FROM unnest({{ids}}) AS w(id) {{of_owners}}
 )
-SELECT w.id, coalesce(c.owner_id, {_NONE}), (c.id IS NULL OR c.deleted_at IS NOT NULL)::int,
-  coalesce(b.open, 0)::int, coalesce(b.won, 0)::int, coalesce(t.owner_id, {_NONE})
+SELECT w.id, coalesce(c.owner_id, {_NONE}), (c.id IS NULL OR c.deleted_at IS NOT NULL)::int, b.open, b.won,
+  coalesce(t.owner_id, {_NONE})
 FROM wanted w
 LEFT JOIN sales.customers c ON c.workspace_id = {_WORKSPACE} AND c.id = w.id
-LEFT JOIN bought b ON b.customer_id = w.id
+CROSS JOIN LATERAL (
+  SELECT (count(*) FILTER (WHERE status = 'open'))::int AS open, (count(*) FILTER (WHERE status = 'won'))::int AS won
+  FROM sales.opportunities
+  WHERE workspace_id = {_WORKSPACE} AND customer_id = w.id AND deleted_at IS NULL) b
 LEFT JOIN LATERAL (
   SELECT owner_id FROM scoring.seats
   WHERE workspace_id = {_WORKSPACE} AND subject_type = 'customer' AND subject_id = w.id LIMIT 1) t ON true
 """
+_CUSTOMERS_BY_ID: Final = _CUSTOMERS_QUERY.replace("{of_owners}", "")
+_CUSTOMERS_OF_OWNERS: Final = _CUSTOMERS_QUERY.replace("{of_owners}", _OF_OWNERS)
 
 SEATS: Final = Layout.of(
     kind="int4", id="uuid", owner_id="uuid", customer_id="uuid", band="int4", rank="int4", class_code="int4",
@@ -161,7 +167,7 @@ def _with_parameters(query: str, ids: tuple[str, ...], texts: tuple[str, ...]) -
     return query.format(**{name: f"${place}::{kind}" for place, (name, kind) in enumerate(names, 1)})
 
 
-async def read_said(tx: Tx, facts: Rows, owners: Iterable[bytes]) -> Rows:
+async def read_said(tx: Tx, facts: Rows, owners: Collection[bytes]) -> Rows:
     """`SAID` of every opportunity of `facts`, in order: class (-1 none), probability (NaN none), whose seat it held.
 
     Scores of whole owners are read along the index of owners, where they stand together.
@@ -169,16 +175,20 @@ async def read_said(tx: Tx, facts: Rows, owners: Iterable[bytes]) -> Rows:
     said = SAID.empty(len(facts))
     said["class_code"], said["probability"] = -1, np.nan
     missing = np.ones(len(facts), dtype=np.bool_)
-    for column, wanted in (("owner_id", list(owners)), ("opportunity_id", None)):
-        ids = facts["id"][missing].tolist() if wanted is None else wanted
-        if not ids:
-            continue
-        found = await _read(tx, _SAID_QUERIES[column], SAID, {"ids": ids}, many=column == "owner_id")
-        place = positions(found["id"], facts["id"])
-        here = place >= 0
-        said[here] = found[place[here]]
-        missing &= ~here
+    if owners:
+        missing &= ~_fill(said, facts, await _read(tx, _SAID_OF_OWNERS, SAID, {"ids": owners}, many=True))
+    rest = facts["id"][missing].tolist()
+    if rest:
+        _fill(said, facts, await _read(tx, _SAID_BY_ID, SAID, {"ids": rest}))
     return said
+
+
+def _fill(said: Rows, facts: Rows, found: Rows) -> NDArray[np.bool_]:
+    """Puts what was found in its place; which places those were."""
+    place = positions(found["id"], facts["id"])
+    here: NDArray[np.bool_] = place >= 0
+    said[here] = found[place[here]]
+    return here
 
 
 async def read_gone(tx: Tx, ids: set[bytes]) -> Rows:
@@ -189,7 +199,9 @@ async def read_gone(tx: Tx, ids: set[bytes]) -> Rows:
 async def read_customers(tx: Tx, ids: set[bytes], owners: set[bytes], busy: set[bytes]) -> Rows:
     """`CUSTOMERS` of `ids`, of all that `owners` hold a seat for, and of all they own but the `busy` ones, which are
     known to have an open opportunity."""
-    return await _read(tx, _CUSTOMERS_QUERY, CUSTOMERS, {"ids": ids, "owners": owners, "busy": busy}, many=bool(owners))
+    if not owners:
+        return await _read(tx, _CUSTOMERS_BY_ID, CUSTOMERS, {"ids": ids})
+    return await _read(tx, _CUSTOMERS_OF_OWNERS, CUSTOMERS, {"ids": ids, "owners": owners, "busy": busy}, many=True)
 
 
 async def read_seats(tx: Tx, owners: Iterable[bytes]) -> Rows:

@@ -135,11 +135,9 @@ async def copy_in(connection: Connection, table: str, layout: Layout, records: N
     """Writes `records` into the temporary table `table`, whose columns are those of `layout`."""
 
     async def stream() -> AsyncIterator[bytes]:
-        body = records.tobytes()
-        yield HEADER
-        for start in range(0, len(body), _CHUNK):
-            yield body[start : start + _CHUNK]
-        yield TRAILER
+        whole = HEADER + records.tobytes() + TRAILER
+        for start in range(0, len(whole), _CHUNK):
+            yield whole[start : start + _CHUNK]
 
     names = [column.name for column in layout.columns]
     await connection.copy_to_table(table, source=stream(), columns=names, format="binary", schema_name="pg_temp")
