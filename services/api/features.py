@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from services.api.api_keys.routes import router as api_keys
+from services.api.attributes.routes import router as attributes
+from services.api.audit.routes import router as audit
+from services.api.catalog.routes import router as catalog
 from services.api.contacts.routes import router as contacts
 from services.api.customers.routes import router as customers
 from services.api.focus.routes import router as focus
+from services.api.imports.routes import router as imports
 from services.api.interactions.routes import router as interactions
 from services.api.me.routes import router as me
 from services.api.members.routes import router as members
 from services.api.opportunities.routes import router as opportunities
+from services.api.policy.routes import router as policy
 from services.api.processes.routes import router as processes
 from services.api.products.routes import router as products
 from services.api.scores.routes import router as scores
@@ -32,4 +37,9 @@ ROUTERS = (
     members,
     teams,
     workspaces,
+    imports,
+    attributes,
+    policy,
+    catalog,
+    audit,
 )
