@@ -191,7 +191,8 @@ class Desk:
 
     def _agree(self, deal: Deal, key: str, *, answered: bool) -> tuple[Due | None, tuple[Due, ...]]:
         """The next step and what is promised until then."""
-        step, promises = None, ()
+        step: Due | None = None
+        promises: tuple[Due, ...] = ()
         if self.chance.random() < self.rep.discipline * (1.0 if answered else 0.6):
             title = "再次联系并确认下一步" if deal.buyer.chinese else "Call again and agree on what comes next"
             step = Due(f"{key}/n", title, deal.next_contact)
@@ -228,7 +229,7 @@ class Desk:
         self._revise(day, deal, found)
         in_stage = (day - deal.entered).days
         ripe = in_stage >= 0.6 * deal.course.days[deal.stage]
-        if ripe and deal.talks > 1 and chance.random() < clamp(0.27 * 2 ** (0.6 * strength), 0.03, 0.85):
+        if ripe and deal.talks > 1 and chance.random() < clamp(0.25 * 2 ** (0.6 * strength), 0.03, 0.85):
             actions.append(Move(self.at(day), self.key, deal.key, "pass"))
             deal.stage, deal.entered = deal.stage + 1, day
             if deal.stage > deal.course.winning:

@@ -21,7 +21,7 @@ BUDGETS = ("none", "indicated", "requested", "approved", "locked")
 FIRMNESS = ("guessed", "stated", "firm")
 # What a customer is met for, stage by stage as a share of the way to winning.
 EARLY, MIDDLE, LATE = (
-    ("call", "call", "message", "visit", "meeting"),
+    ("call", "message", "visit", "meeting", "visit", "demo"),
     ("visit", "meeting", "demo", "technical_exchange", "call", "business_meal", "site_tour", "trial"),
     ("meeting", "negotiation", "quotation", "business_meal", "call", "visit"),
 )

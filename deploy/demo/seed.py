@@ -35,12 +35,14 @@ FIRST_ADMIN = sql(
     " FROM sales.members WHERE workspace_id = :workspace_id AND role = 'admin' AND active ORDER BY recorded_at LIMIT 1"
 )
 ENSURE_PARTITIONS = sql("SELECT events.ensure_partitions(CAST(:first AS date), CAST(:last AS date))")
-# In one long transaction the tables grow from nothing while no statistics are taken: whatever is planned at its
-# beginning must still look rows up one by one at its end, and read no table whole.
-LOOK_UP = sql(
-    "SELECT set_config(name, 'off', true) FROM unnest(ARRAY['enable_seqscan', 'enable_hashjoin', 'enable_mergejoin'])"
-    " AS name"
+# In one long transaction the tables grow from nothing while no statistics are taken: plans must look rows up one by one,
+# one plan a statement is enough, and those made when the tables were small must be made again as they grow.
+PLAN_FOR_GROWTH = sql(
+    "SELECT set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true),"
+    " set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)"
 )
+PLAN_AGAIN = sql("DISCARD PLANS")
+PLAN_AGAIN_EVERY = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,7 @@ async def plant(tx: Tx, *, seed: int = SEED, progress: Progress | None = None) -
     now = tx.now
     today = local_date(now)
     story = plan_year(today, seed)
-    await tx.run(LOOK_UP)
+    await tx.run(PLAN_FOR_GROWTH)
     tx.now = moment(first_day(today), -30)
     made = await create_workspace(
         tx,
@@ -150,6 +152,8 @@ async def plant(tx: Tx, *, seed: int = SEED, progress: Progress | None = None) -
     recorder = Recorder(tx, principals, ids, ends_at=now)
     await recorder.flush(made.admin_id)
     for done, action in enumerate(story.actions):
+        if done % PLAN_AGAIN_EVERY == 0:
+            await tx.run(PLAN_AGAIN)
         await recorder.record(action)
         if progress is not None and done % TELL_EVERY == 0:
             progress(done, len(story.actions))

@@ -17,7 +17,7 @@ LOCAL = timezone(timedelta(hours=8))
 YEAR_DAYS = 365
 EXTERNAL_SOURCE = "demo"
 # Money of other currencies is converted by a table of the workspace.
-POLICY = {"rates": {"USD": 7.1}, "cost_per_hour": 220}
+POLICY = {"rates": {"USD": "7.1"}, "cost_per_hour": 220}
 USD_RATE = 7.1
 
 
@@ -61,28 +61,28 @@ FOCUS_REP = "lin.lan"
 SMALL_BOOK_REP = "sofia.brandt"
 SMALL_CAPACITY_REP = "chen.yinuo"
 REPS = (
-    Rep(Person(FOCUS_REP, "林岚 Lin Lan", "rep"), 330, 420, 2.6, 8.5, 0.1, 0.85, 0.9, 0.9),
-    Rep(Person("zhou.qiming", "周启明 Zhou Qiming", "rep"), 120, 185, 0.8, 2.6, 0.0, 0.7, 0.8, 0.95),
-    Rep(Person(SMALL_CAPACITY_REP, "陈一诺 Chen Yinuo", "rep", (8, 50, 200)), 110, 165, 0.8, 2.4, 0.25, 0.9, 0.95, 0.9),
-    Rep(Person("marcus.hale", "Marcus Hale", "rep"), 105, 150, 0.7, 2.4, -0.1, 0.6, 0.7, 0.15),
-    Rep(Person("priya.menon", "Priya Menon", "rep"), 95, 140, 0.7, 2.3, 0.1, 0.8, 0.85, 0.2),
-    Rep(Person(SMALL_BOOK_REP, "Sofia Brandt", "rep"), 30, 75, 0.4, 1.2, -0.15, 0.65, 0.75, 0.3),
+    Rep(Person(FOCUS_REP, "林岚 Lin Lan", "rep"), 330, 420, 2.2, 7.8, 0.1, 0.85, 0.9, 0.9),
+    Rep(Person("zhou.qiming", "周启明 Zhou Qiming", "rep"), 120, 185, 0.65, 2.0, 0.0, 0.7, 0.8, 0.95),
+    Rep(Person(SMALL_CAPACITY_REP, "陈一诺 Chen Yinuo", "rep", (8, 50, 200)), 110, 165, 0.65, 1.9, 0.25, 0.9, 0.95, 0.9),
+    Rep(Person("marcus.hale", "Marcus Hale", "rep"), 105, 150, 0.6, 1.9, -0.1, 0.6, 0.7, 0.15),
+    Rep(Person("priya.menon", "Priya Menon", "rep"), 95, 140, 0.6, 1.9, 0.1, 0.8, 0.85, 0.2),
+    Rep(Person(SMALL_BOOK_REP, "Sofia Brandt", "rep"), 30, 75, 0.35, 1.1, -0.15, 0.65, 0.75, 0.3),
 )
 QUEUED_LEADS = 24
 
 ATTRIBUTES: tuple[dict[str, Any], ...] = (
-    {"subject": "customer", "key": "employees", "kind": "number", "label": {"en": "Employees", "zh-Hans": "员工人数"}},
+    {"subject": "customer", "key": "employees", "kind": "number", "label": {"en": "Employees", "zh_hans": "员工人数"}},
     {
-        "subject": "customer", "key": "region", "kind": "category", "label": {"en": "Region", "zh-Hans": "区域"},
+        "subject": "customer", "key": "region", "kind": "category", "label": {"en": "Region", "zh_hans": "区域"},
         "categories": ["east", "south", "west", "north", "abroad"],
     },
     {
         "subject": "opportunity", "key": "site_ready", "kind": "boolean",
-        "label": {"en": "Site ready for installation", "zh-Hans": "现场具备安装条件"},
+        "label": {"en": "Site ready for installation", "zh_hans": "现场具备安装条件"},
     },
     {
         "subject": "opportunity", "key": "replaces_brand", "kind": "text",
-        "label": {"en": "Replaces which brand", "zh-Hans": "替换的品牌"},
+        "label": {"en": "Replaces which brand", "zh_hans": "替换的品牌"},
     },
 )  # fmt: skip
 
