@@ -22,7 +22,6 @@ from services.api.errors import (
     BadRequest,
     Forbidden,
     IdempotencyKeyReused,
-    MalformedJson,
     RequestInFlight,
     Unauthorized,
     UnsupportedMediaType,
@@ -59,10 +58,7 @@ class JsonRequest(Request):
 
     async def json(self) -> Any:
         if not hasattr(self, "_json"):
-            try:
-                self._json = orjson.loads(await self.body())
-            except orjson.JSONDecodeError as error:
-                raise MalformedJson(f"The body is not valid JSON: {error}.") from error
+            self._json = orjson.loads(await self.body())
         return self._json
 
 
