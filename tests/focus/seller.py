@@ -66,3 +66,21 @@ async def make_seller(admin: Caller, servers: Servers, count: int, *, engaging: 
         await seller.opportunity(f"{place:02}", 1_000_000 - place * 25_000, engaging=engaging)
     await seller.drain()
     return seller
+
+
+def in_days(days: float) -> str:
+    """The moment so many days from now, as the api takes it."""
+    return (datetime.now(UTC) + timedelta(days=days)).isoformat()
+
+
+def pin_of(subject_id: Any, **fields: Any) -> dict[str, Any]:
+    """A pin of a subject; `...` leaves a field out."""
+    body = {
+        "kind": "pin",
+        "subject_type": "opportunity",
+        "subject_id": str(subject_id),
+        "band": "engage",
+        "reason": "promised to Mr Li",
+        "expires_at": in_days(10),
+    }
+    return {name: value for name, value in {**body, **fields}.items() if value is not ...}

@@ -7,8 +7,8 @@ from typing import Any
 from uuid import UUID
 
 from services.api.errors import FieldError, Invalid, NotFound, wrong
+from services.api.focus.capacity_schemas import CapacityPut
 from services.api.focus.queries import POLICY
-from services.api.focus.schemas import CapacityPut
 from services.api.owners import require_manager
 from services.api.wire import check_if_match
 from shared.db import Row, Tx, sql

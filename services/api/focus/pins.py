@@ -11,7 +11,7 @@ from sqlalchemy import Boolean, Executable, and_, bindparam, func, literal
 from services.api import resources
 from services.api.errors import Forbidden, Problem, invalid
 from services.api.filters import by_time, equals
-from services.api.focus.schemas import PinCreate
+from services.api.focus.pin_schemas import PinCreate
 from services.api.pagination import Filter
 from services.api.resources import Resource
 from services.api.wire import check_if_match, columns

@@ -9,7 +9,7 @@ from fastapi import Header, Query, Request, Response
 
 from services.api import resources
 from services.api.edge import EdgeTransaction, requires
-from services.api.focus import capacity, pins, schemas, service
+from services.api.focus import capacity, capacity_schemas, pin_schemas, pins, schemas, service
 from services.api.pagination import ListParams, Page
 from services.api.routing import IfMatch, Router
 from services.api.wire import answer, created, no_content, one
@@ -65,11 +65,11 @@ async def list_focus_overview(
     return answer(await service.overview(tx, principal, params, request.app.state.cursors))
 
 
-@router.get("/capacity", response_model=schemas.Capacity, operation_id="getFocusCapacity")
+@router.get("/capacity", response_model=capacity_schemas.Capacity, operation_id="getFocusCapacity")
 async def get_focus_capacity(
     principal: FocusRead,
     tx: EdgeTransaction,
-    params: Annotated[schemas.OwnerParam, Query()],
+    params: Annotated[capacity_schemas.OwnerParam, Query()],
 ) -> Response:
     """How many seats a rep has in each band."""
     body = capacity.wire(await capacity.read(tx, principal, params.owner_id))
@@ -77,12 +77,12 @@ async def get_focus_capacity(
     return answer(body, version=body["version"])
 
 
-@router.put("/capacity", response_model=schemas.Capacity, operation_id="setFocusCapacity")
+@router.put("/capacity", response_model=capacity_schemas.Capacity, operation_id="setFocusCapacity")
 async def set_focus_capacity(
     principal: FocusWrite,
     tx: EdgeTransaction,
-    params: Annotated[schemas.OwnerParam, Query()],
-    body: schemas.CapacityPut,
+    params: Annotated[capacity_schemas.OwnerParam, Query()],
+    body: capacity_schemas.CapacityPut,
     if_match: IfMatch = None,
 ) -> Response:
     """Sets a rep's own capacities (managers only); null takes the workspace's."""
@@ -90,26 +90,26 @@ async def set_focus_capacity(
     return answer(after, version=after["version"])
 
 
-@router.get("/pins", response_model=Page[schemas.Pin], operation_id="listPins")
+@router.get("/pins", response_model=Page[pin_schemas.Pin], operation_id="listPins")
 async def list_pins(
     request: Request,
     principal: FocusRead,
     tx: EdgeTransaction,
-    params: Annotated[schemas.PinFilters, Query()],
+    params: Annotated[pin_schemas.PinFilters, Query()],
 ) -> Response:
     """Pins and mutes within the caller's reach."""
     body = await resources.fetch_page(tx, principal, pins.PINS, params, request.app.state.cursors)
     return answer({**body, "data": [pins.shown(row, tx) for row in body["data"]]})
 
 
-@router.post("/pins", status_code=201, response_model=schemas.Pin, operation_id="createPin")
-async def create_pin(principal: FocusWrite, tx: EdgeTransaction, body: schemas.PinCreate) -> Response:
+@router.post("/pins", status_code=201, response_model=pin_schemas.Pin, operation_id="createPin")
+async def create_pin(principal: FocusWrite, tx: EdgeTransaction, body: pin_schemas.PinCreate) -> Response:
     """Pins a subject to a band, or mutes it until a date."""
     row = await pins.create(tx, principal, body)
     return created(pins.shown(row, tx), f"{pins.PINS.path}/{row['id']}", row["version"])
 
 
-@router.get("/pins/{id}", response_model=schemas.Pin, operation_id="getPin")
+@router.get("/pins/{id}", response_model=pin_schemas.Pin, operation_id="getPin")
 async def get_pin(request: Request, principal: FocusRead, tx: EdgeTransaction, id: UUID) -> Response:
     """One pin or mute."""
     row = await resources.fetch(tx, principal, pins.PINS, id)

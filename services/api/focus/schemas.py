@@ -8,16 +8,17 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, model_validator
 
-from services.api.fields import Instant, Known, Money, ShortText, Strict
+from services.api.fields import Instant, Known, Money
 from services.api.pagination import ListParams, Page
-from shared.catalog.scoring import PIN_KINDS
+from shared.catalog.labels import Labels
 from shared.catalog.selling import BANDS, CLASSES
 
 Band = Annotated[str, Known(BANDS)]
-SeatedBand = Literal["engage", "track", "monitor"]
+SEATED: Labels = {code: BANDS[code] for code in ("engage", "track", "monitor")}
+SeatedBand = Annotated[str, Known(SEATED)]
+WITHIN: Labels = {code: BANDS[code] for code in ("engage", "track", "monitor", "backlog")}
 ClassCode = Annotated[str, Known(CLASSES)]
 SubjectType = Literal["opportunity", "customer"]
-Seats = Annotated[int, Field(ge=0, le=10_000)]
 
 
 class FocusFilters(ListParams):
@@ -25,7 +26,7 @@ class FocusFilters(ListParams):
 
     owner_id: UUID | None = Field(default=None, description="Whose seats; the caller's own by default.")
     band: Band | None = Field(default=None, description="This band alone: `track` leaves out engage.")
-    within: Literal["engage", "track", "monitor", "backlog"] | None = Field(
+    within: Annotated[str, Known(WITHIN)] | None = Field(
         default=None, description="This band and those inside it: `track` includes engage."
     )
     class_: ClassCode | None = Field(default=None, alias="class", description="Only this class.")
@@ -44,7 +45,7 @@ class Coded(BaseModel):
     label: str
 
 
-class Subject(BaseModel):
+class SeatSubject(BaseModel):
     """What holds a seat."""
 
     type: SubjectType
@@ -100,7 +101,7 @@ class Reason(BaseModel):
     value: float | None = Field(description="The number behind it: a part of the priority, or a push on the log-odds.")
 
 
-class NextStep(BaseModel):
+class SeatNextStep(BaseModel):
     title: str
     due_on: date
 
@@ -109,7 +110,7 @@ class PinRef(BaseModel):
     """The pin or mute that stands on the subject."""
 
     id: UUID
-    kind: Literal["pin", "mute"]
+    kind: str
     band: SeatedBand | None
     expires_at: datetime
 
@@ -121,7 +122,7 @@ class Seat(BaseModel):
     band: str
     class_: str = Field(alias="class")
     priority: float = Field(description="What an hour of the rep's time is worth here, in the workspace's currency.")
-    subject: Subject
+    subject: SeatSubject
     customer: CustomerRef
     stage: StageRef | None
     amount: Money | None
@@ -132,13 +133,13 @@ class Seat(BaseModel):
     reasons: list[Reason]
     unknowns: list[Coded]
     flags: list[Coded]
-    next_step: NextStep | None
+    next_step: SeatNextStep | None
     since: datetime = Field(description="When it came to this band.")
     pinned: bool = Field(description="Whether a pin holds it in this band.")
     pin: PinRef | None
 
 
-class Counts(BaseModel):
+class SeatCounts(BaseModel):
     """Seats taken in each band by itself."""
 
     engage: int
@@ -148,7 +149,7 @@ class Counts(BaseModel):
     muted: int
 
 
-class Capacities(BaseModel):
+class SeatCapacities(BaseModel):
     """Nested: track includes engage, monitor includes both."""
 
     engage: int
@@ -166,7 +167,7 @@ class LackingClass(BaseModel):
 class Shortages(BaseModel):
     """Seats left empty within each border."""
 
-    vacant: Capacities
+    vacant: SeatCapacities
     lacking_class: LackingClass
 
 
@@ -185,8 +186,8 @@ class FocusPage(Page[Seat]):
 
     owner_id: UUID
     currency: str
-    counts: Counts
-    capacities: Capacities
+    counts: SeatCounts
+    capacities: SeatCapacities
     shortages: Shortages
     base_deficit: BaseDeficit
     triaged_at: datetime | None
@@ -239,76 +240,6 @@ class Move(BaseModel):
     recorded_at: datetime
 
 
-class PinCreate(Strict):
-    """Holds a subject in a band against priority (not against capacity or class), or takes it out until a date."""
-
-    kind: Annotated[Literal["pin", "mute"], Known(PIN_KINDS)]
-    subject_type: SubjectType
-    subject_id: UUID
-    band: SeatedBand | None = Field(default=None, description="For a pin: the band to hold it in.")
-    reason: ShortText
-    expires_at: Instant = Field(description="In the future, at most 90 days ahead.")
-
-
-class Pin(BaseModel):
-    """A pin or a mute."""
-
-    id: UUID
-    kind: str
-    owner_id: UUID
-    subject_type: str
-    subject_id: UUID
-    band: str | None
-    reason: str
-    expires_at: datetime
-    ended_at: datetime | None
-    active: bool
-    created_by: UUID | None
-    version: int
-    recorded_at: datetime
-    updated_at: datetime
-
-
-class PinFilters(ListParams):
-    """Which pins and mutes; those that have ended too, unless `active=true`."""
-
-    owner_id: UUID | None = None
-    subject_id: UUID | None = None
-    kind: Literal["pin", "mute"] | None = None
-    active: bool | None = None
-    sort: str | None = Field(default=None, description="recorded_at or expires_at; - before it turns the order.")
-
-
-class OwnerParam(BaseModel):
-    """Whose."""
-
-    model_config = ListParams.model_config
-    owner_id: UUID | None = Field(default=None, description="The caller by default.")
-
-
-class CapacityPut(Strict):
-    """A rep's own capacities; null takes the workspace's. Nested: track includes engage, monitor includes both."""
-
-    engage: Seats | None = None
-    track: Seats | None = None
-    monitor: Seats | None = None
-
-
-class OwnCapacities(BaseModel):
-    engage: int | None
-    track: int | None
-    monitor: int | None
-
-
-class Capacity(Capacities):
-    """The capacities in force, the rep's own ones, and the workspace's."""
-
-    owner_id: UUID
-    own: OwnCapacities
-    policy: Capacities
-    version: int
-
-
 class NeglectedSeat(BaseModel):
     """An engage seat that nobody touched for longer than its cadence, with no next step ahead."""
 
@@ -323,8 +254,8 @@ class RepOverview(BaseModel):
 
     owner_id: UUID
     name: str
-    counts: Counts
-    capacities: Capacities
+    counts: SeatCounts
+    capacities: SeatCapacities
     shortages: Shortages
     base_deficit: BaseDeficit
     neglected: list[NeglectedSeat]
@@ -332,4 +263,4 @@ class RepOverview(BaseModel):
 
 
 def empty_counts() -> dict[str, Any]:
-    return dict.fromkeys(Counts.model_fields, 0)
+    return dict.fromkeys(SeatCounts.model_fields, 0)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from services.api.errors import Forbidden, NotFound
 from services.api.focus import capacity, queries
-from services.api.focus.schemas import FocusFilters, MoveFilters, empty_counts
+from services.api.focus.schemas import WITHIN, FocusFilters, MoveFilters, empty_counts
 from services.api.pagination import Cursors, ListParams, PageRequest, binding_of, page_body
 from services.api.reasons.facts import Situation
 from services.api.reasons.judged import Judged, label, labelled, shown
@@ -19,14 +19,13 @@ from shared.catalog.selling import CLASS_CODES
 from shared.db import Row, Tx
 from shared.tenancy import Principal, Reach
 
-WITHIN = ("engage", "track", "monitor", "backlog")
-
 
 def bands_of(params: FocusFilters) -> list[str]:
     """The bands asked for; without a wish all that have a rank."""
     if params.band is not None:
         return [params.band]
-    return list(WITHIN[: WITHIN.index(params.within or "backlog") + 1])
+    bands = list(WITHIN)
+    return bands[: bands.index(params.within or "backlog") + 1]
 
 
 async def seats(tx: Tx, principal: Principal, params: FocusFilters, cursors: Cursors, language: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from services.api.focus.schemas import Coded, Criterion, PriorityParts, ProbabilityRange
 
 
-class Model(BaseModel):
+class ScoreModel(BaseModel):
     """Which model judged, and what it rests on: `prior` until the workspace's own outcomes take over."""
 
     version: str
@@ -25,13 +25,13 @@ class Contribution(Coded):
     text: str
 
 
-class Part(Coded):
+class ScorePart(Coded):
     """A number behind the criteria; null is unknown."""
 
     value: float | None
 
 
-class Priority(BaseModel):
+class ScorePriority(BaseModel):
     """What an hour of the rep's time is worth here, in `currency`, and what that is made of."""
 
     value: float
@@ -56,11 +56,11 @@ class Score(BaseModel):
     outcome: str | None = Field(description="won, lost, abandoned or cancelled; null while it is open.")
     version: int = Field(description="The opportunity's present version.")
     probability: ProbabilityRange | None
-    model: Model | None
+    model: ScoreModel | None
     contributions: list[Contribution]
     criteria: list[Criterion]
-    parts: list[Part]
-    priority: Priority | None
+    parts: list[ScorePart]
+    priority: ScorePriority | None
     class_: str | None = Field(alias="class")
     seat: SeatRef | None
     unknowns: list[Coded]
