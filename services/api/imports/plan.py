@@ -123,7 +123,11 @@ class Plan:
         if values.get("currency") is None and any(values.get(name) is not None for name in self.kind.money):
             values["currency"] = self.currency
         for name, (external_id, called, email) in self._references.items():
-            named = Named(*(each and self._read(each, row, parsed) for each in (external_id, called, email)))
+            named = Named(
+                external_id and self._read(external_id, row, parsed),
+                called and self._read(called, row, parsed),
+                email and self._read(email, row, parsed),
+            )
             parsed.references[name] = named if named.key else None
         if self._attributes:
             self._read_attributes(row, parsed)

@@ -41,7 +41,7 @@ STEPS = {
     "occurred_at": "timestamptz",
 }
 # Of these a row without a value leaves alone what is there.
-_KEPT_WHERE_EMPTY = ("occurred_at", "currency", "owner_id")
+_KEPT_WHERE_EMPTY = ("occurred_at", "currency")
 _BOOKKEEPING = ("workspace_id", "sort_key", "historical")
 
 
@@ -67,7 +67,6 @@ PREPARE = "; ".join(
         "SET LOCAL client_min_messages = warning",
         "SET LOCAL enable_seqscan = off",
         "SET LOCAL enable_mergejoin = off",
-        "SET LOCAL plan_cache_mode = force_custom_plan",
         *(_create(stage_table(kind), staged_columns(kind)) for kind in KINDS.values()),
         _create("import_steps", STEPS),
     )
@@ -101,7 +100,11 @@ def insert_new(kind: Kind, columns: tuple[str, ...]) -> Query:
 @lru_cache(maxsize=512)
 def update_changed(kind: Kind, columns: tuple[str, ...], hidden: tuple[str, ...]) -> Query:
     """Updates the staged rows that exist and say something else, and notes in the staging table what changed."""
-    sets = {name: f"coalesce(s.{name}, t.{name})" if name in _KEPT_WHERE_EMPTY else f"s.{name}" for name in columns}
+    sets = {
+        name: f"coalesce(s.{name}, t.{name})" if name in _KEPT_WHERE_EMPTY else f"s.{name}"
+        for name in columns
+        if name not in (*kind.fixed, "owner_id")
+    }
     if kind.has_sort_key and "name" in sets:
         sets["sort_key"] = "s.sort_key"
     if kind.has_attributes:
