@@ -133,19 +133,19 @@ def _held(script: Script) -> None:
     script.deal("pinned-b", FOCUS_REP, 31, amount=money(500_000), margin_rate=0.3, interest="weak")
     script.talk("pinned-b", FOCUS_REP, 9, "visit", step_in=6)
     script.pin("pinned-b", FOCUS_REP, 4, "engage", "老同学介绍 Introduced by an old classmate", 25)
-    script.deal("muted", FOCUS_REP, 55, **understood(script, 1_900_000, 45))
+    script.deal("muted", FOCUS_REP, 55, **understood(script, 900_000, 45))
     for days_ago in (50, 41, 33, 22):
         script.talk("muted", FOCUS_REP, days_ago, "meeting")
         script.move("muted", FOCUS_REP, days_ago, "pass")
     script.pin("muted", FOCUS_REP, 3, None, "客户停产检修至下月 Shut down for repairs until next month", 20)
     script.deal("border", FOCUS_REP, 48, **understood(script, 330_000, 70))
     script.talk("border", FOCUS_REP, 7, "visit", step_in=5)
-    script.deal("closing", FOCUS_REP, 75, coach=True, **understood(script, 1_600_000, 25, budget_status="approved"))
+    script.deal("closing", FOCUS_REP, 75, coach=True, **understood(script, 540_000, 25, budget_status="approved"))
     for days_ago in (60, 40, 20, 5):
         script.talk("closing", FOCUS_REP, days_ago, "meeting", step_in=2 if days_ago == 5 else None, confidence=0.8)
     for days_ago in (58, 45, 30, 9):
         script.move("closing", FOCUS_REP, days_ago, "pass")
-    script.deal("neglected", FOCUS_REP, 95, **understood(script, 2_100_000, 30, interest="firm"))
+    script.deal("neglected", FOCUS_REP, 95, **understood(script, 700_000, 30, interest="firm"))
     for days_ago in (70, 58, 44, 27):
         script.talk("neglected", FOCUS_REP, days_ago, "technical_exchange", signals=["brings_others"])
         script.move("neglected", FOCUS_REP, days_ago, "pass")

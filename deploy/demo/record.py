@@ -26,7 +26,7 @@ from services.api.contacts.schemas import ContactCreate
 from services.api.customers import service as customers
 from services.api.customers.schemas import CustomerCreate, CustomerReassign
 from services.api.focus import pins
-from services.api.focus.schemas import PinCreate
+from services.api.focus.pin_schemas import PinCreate
 from services.api.interactions import service as interactions
 from services.api.interactions.schemas import InteractionCreate
 from services.api.opportunities import service as opportunities

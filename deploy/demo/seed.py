@@ -35,8 +35,8 @@ FIRST_ADMIN = sql(
     " FROM sales.members WHERE workspace_id = :workspace_id AND role = 'admin' AND active ORDER BY recorded_at LIMIT 1"
 )
 ENSURE_PARTITIONS = sql("SELECT events.ensure_partitions(CAST(:first AS date), CAST(:last AS date))")
-# In one long transaction the tables grow from nothing while no statistics are taken: plans must look rows up one by one,
-# one plan a statement is enough, and those made when the tables were small must be made again as they grow.
+# In one long transaction the tables grow from nothing while no statistics are taken: plans must look rows up one by
+# one, a single plan for each statement is enough, and those made for small tables must be made again as they grow.
 PLAN_FOR_GROWTH = sql(
     "SELECT set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true),"
     " set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)"
