@@ -29,7 +29,8 @@ FACT_COLUMNS = """
   st.typical_days, i.two_way, i.meetings, i.last_two_way_at, i.positive, i.negative, i.quiet_at, i.confidence,
   k.contacts, k.coach, k.executive, n.next_step_title, n.next_step_on, n.kept, n.made
 """
-# What names the opportunity counts, and what names only its customer: as the judgement counts them.
+# What names the opportunity counts, and what names only its customer: as the judgement counts them. (num_nonnulls, for
+# IS NULL can lead the planner to read all interactions that name no opportunity, of whatever customer.)
 FACT_JOINS = f"""
 LEFT JOIN sales.stages st ON st.workspace_id = o.workspace_id AND st.id = o.stage_id
 LEFT JOIN LATERAL (
@@ -48,7 +49,7 @@ LEFT JOIN LATERAL (
     WHERE workspace_id = o.workspace_id AND opportunity_id = o.id AND deleted_at IS NULL
     UNION ALL
     SELECT occurred_at, kind, direction, signals, confidence FROM sales.interactions
-    WHERE workspace_id = o.workspace_id AND customer_id = o.customer_id AND opportunity_id IS NULL
+    WHERE workspace_id = o.workspace_id AND customer_id = o.customer_id AND num_nonnulls(opportunity_id) = 0
       AND deleted_at IS NULL
   ) x
 ) i ON o.id IS NOT NULL
@@ -70,7 +71,7 @@ LEFT JOIN LATERAL (
     WHERE t.workspace_id = {workspace} AND t.opportunity_id = {opportunity} AND t.deleted_at IS NULL
     UNION ALL
     SELECT t.*, t.status = 'open' AND t.kind <> 'greeting' AND t.due_on IS NOT NULL AS ahead FROM sales.tasks t
-    WHERE t.workspace_id = {workspace} AND t.customer_id = {customer} AND t.opportunity_id IS NULL
+    WHERE t.workspace_id = {workspace} AND t.customer_id = {customer} AND num_nonnulls(t.opportunity_id) = 0
       AND t.deleted_at IS NULL
   ) x
 ) n ON true
