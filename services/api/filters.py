@@ -46,8 +46,10 @@ def attributes_match(column: ColumnElement[Any]) -> Filter:
     """The conditions of `attributes.values.conditions`, as one jsonb document."""
 
     def match(value: ColumnElement[Any]) -> ColumnElement[bool]:
-        within = func.sales.attributes_within(column, value["at_least"], value["at_most"])
-        return and_(column.op("@>")(value["equal"]), within)
+        equal, low, high = (
+            func.jsonb_extract_path(value, name, type_=JSONB()) for name in ("equal", "at_least", "at_most")
+        )
+        return and_(column.op("@>")(equal), func.sales.attributes_within(column, low, high))
 
     return Filter(match, JSONB())
 

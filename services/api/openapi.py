@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
 from services.api.errors import ProblemDocument
@@ -19,6 +20,12 @@ DESCRIPTION = (
     "what is changed."
 )
 
+API_KEY = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "An API key: `Authorization: Bearer sixteen_live_…`. What it may do is the role of its member.",
+}
+
 
 def document(app: FastAPI, routes: Sequence[BaseRoute]) -> dict[str, Any]:
     """The document, made once."""
@@ -28,8 +35,23 @@ def document(app: FastAPI, routes: Sequence[BaseRoute]) -> dict[str, Any]:
         problem = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas.update(problem.pop("$defs", {}))
         schemas["Problem"] = problem
+        made["components"]["securitySchemes"] = {"apiKey": API_KEY}
+        _secure(made, routes)
         app.openapi_schema = _plain_nulls(made)
     return app.openapi_schema
+
+
+def _secure(made: dict[str, Any], routes: Sequence[BaseRoute]) -> None:
+    """Says of each operation which scopes its caller must hold."""
+    for route in routes:
+        if not isinstance(route, APIRoute) or not route.include_in_schema:
+            continue
+        scopes = [scope for each in route.dependant.dependencies for scope in each.own_oauth_scopes or ()]
+        for method in route.methods:
+            operation = made["paths"][route.path_format][method.lower()]
+            operation["security"] = [{"apiKey": []}]
+            if scopes:
+                operation["x-required-scopes"] = scopes
 
 
 def _plain_nulls(node: Any) -> Any:

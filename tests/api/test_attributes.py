@@ -45,7 +45,6 @@ async def test_a_defined_attribute_is_checked_and_filterable(admin: Caller) -> N
     }
 
 
-@pytest.mark.xfail(strict=True, reason="the list's condition subscripts a parameter, which PostgreSQL can't parse")
 async def test_customers_are_filtered_by_their_attributes(admin: Caller) -> None:
     for definition in (AREA, REGION, AREA | {"key": "vip", "kind": "boolean"}, AREA | {"key": "due", "kind": "date"}):
         await admin.ok("POST", "/v1/attributes", definition)

@@ -19,7 +19,7 @@ from fastapi import FastAPI, Response
 from services.api.opportunities.resource import OPPORTUNITIES
 from services.api.opportunities.schemas import OpportunityCreate
 from services.api.wire import dump
-from shared.db import prepare_connection, connect_arguments
+from shared.db import connect_arguments, prepare_connection
 from shared.ids import new_id
 
 READ = "SELECT * FROM sales.opportunities WHERE workspace_id = $1 AND id = $2"

@@ -64,10 +64,11 @@ def _statements(workspace_id: UUID, process_id: UUID, count: int, owners: int) -
     return [
         "INSERT INTO sales.members (workspace_id, id, name, role, occurred_at, recorded_at, updated_at)"
         f" SELECT DISTINCT {workspace}, {member}, 'Rep ' || (n % {owners}), 'rep', now(), now(), now() FROM {rows}",
-        "INSERT INTO sales.customers (workspace_id, id, name, sort_key, owner_id, occurred_at, recorded_at, updated_at)"
-        f" SELECT {workspace}, {customer}, 'Customer ' || n, 'customer ' || n, {member}, now(), now(), now() FROM {rows}",
-        "INSERT INTO sales.opportunities (workspace_id, id, name, sort_key, customer_id, process_id, owner_id, stage_id,"
-        " stage_entered_at, amount, currency, margin_rate, purchase_date, need, pain, interest, occurred_at,"
+        "INSERT INTO sales.customers (workspace_id, id, name, sort_key, owner_id, occurred_at, recorded_at,"
+        f" updated_at) SELECT {workspace}, {customer}, 'Customer ' || n, 'customer ' || n, {member}, now(), now(),"
+        f" now() FROM {rows}",
+        "INSERT INTO sales.opportunities (workspace_id, id, name, sort_key, customer_id, process_id, owner_id,"
+        " stage_id, stage_entered_at, amount, currency, margin_rate, purchase_date, need, pain, interest, occurred_at,"
         " recorded_at, updated_at)"
         f" SELECT {workspace}, {deal}, 'Deal ' || n, 'deal ' || n, {customer}, '{process_id}', {member}, s.id,"
         " now() - interval '9 days', 1000 + (n * 7919) % 100000, 'CNY', 0.3,"
@@ -76,8 +77,8 @@ def _statements(workspace_id: UUID, process_id: UUID, count: int, owners: int) -
         f" now() - interval '40 days', now(), now() FROM {rows} JOIN sales.stages s"
         f" ON s.workspace_id = {workspace} AND s.process_id = '{process_id}' AND s.position = 0",
         *[
-            "INSERT INTO sales.transitions (workspace_id, id, opportunity_id, action, stage_id, occurred_at, recorded_at)"
-            f" SELECT {workspace}, {uuid_of(f'n * 8 + {stage}', f't{salt}')}, {deal}, 'pass', s.id, now(), now()"
+            "INSERT INTO sales.transitions (workspace_id, id, opportunity_id, action, stage_id, occurred_at,"
+            f" recorded_at) SELECT {workspace}, {uuid_of(f'n * 8 + {stage}', f't{salt}')}, {deal}, 'pass', s.id, now(), now()"
             f" FROM {rows} JOIN sales.stages s ON s.workspace_id = {workspace} AND s.process_id = '{process_id}'"
             f" AND s.position = {stage} WHERE n % 4 > {stage}"
             for stage in range(3)

@@ -209,7 +209,7 @@ def _reopen(tx: Tx, principal: Principal, before: Row, course: Sequence[Row], bo
         raise TransitionNotAllowed("A won opportunity is not reopened; a contract that falls through is cancelled.")
     if before["status"] not in {"lost", "abandoned"}:
         raise TransitionNotAllowed(f"The opportunity is {before['status']}.")
-    days = int(before["reopen_days"] or REOPEN_DAYS)
+    days = REOPEN_DAYS if before["reopen_days"] is None else int(before["reopen_days"])
     if tx.now - before["closed_at"] > timedelta(days=days):
         raise TransitionNotAllowed(f"It closed more than {days} days ago; record a new opportunity.")
     return [Step()]

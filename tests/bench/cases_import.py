@@ -1,0 +1,90 @@
+"""An import through the api and its worker, against COPY of the same bytes into one plain table."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import random
+import time
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import orjson
+
+from tests.bench.harness import Results
+from tests.bench.stack import Stack
+
+ROWS = 20_000
+COLUMNS = (
+    "opportunity_id", "sales_agent", "product", "account", "deal_stage", "engage_date", "close_date", "close_value",
+)  # fmt: skip
+MAPPING = Path(__file__).parents[2] / "deploy" / "imports" / "crm_sales_opportunities.yaml"
+
+
+def pipeline_csv(rows: int, salt: str) -> bytes:
+    """A pipeline like a real one: agents, products, accounts, stages and dates, drawn with a fixed seed."""
+    draw = random.Random(16)
+    lines = [",".join(COLUMNS)]
+    first = date(2025, 1, 1)
+    for n in range(rows):
+        stage = draw.choice(("Prospecting", "Engaging", "Won", "Lost"))
+        engaged = first + timedelta(days=draw.randrange(300))
+        closed = engaged + timedelta(days=draw.randrange(1, 120))
+        opened_on = "" if stage == "Prospecting" else engaged.isoformat()
+        closed_on, value = (closed.isoformat(), str(draw.randrange(50, 5000))) if stage in {"Won", "Lost"} else ("", "")
+        account = f"Account {draw.randrange(rows // 100)}"
+        agent, product = f"Agent {draw.randrange(30)}", f"Product {draw.randrange(7)}"
+        lines.append(f"{salt}{n:07},{agent},{product},{account},{stage},{opened_on},{closed_on},{value}")
+    return ("\n".join(lines) + "\n").encode()
+
+
+async def _copy(stack: Stack, data: bytes) -> float:
+    connection = await stack.superuser()
+    try:
+        await connection.execute("DROP TABLE IF EXISTS public.bench_copy")
+        columns = ", ".join(f"{name} text{' PRIMARY KEY' if name == COLUMNS[0] else ''}" for name in COLUMNS)
+        await connection.execute(f"CREATE TABLE public.bench_copy ({columns})")
+        started = time.perf_counter()
+        await connection.copy_to_table(
+            "bench_copy", schema_name="public", source=io.BytesIO(data), format="csv", header=True
+        )
+        return time.perf_counter() - started
+    finally:
+        await connection.close()
+
+
+async def _import(stack: Stack, client: httpx.AsyncClient, data: bytes, mapping: str, name: str) -> float:
+    response = await client.post(
+        "/v1/imports",
+        files={"file": (f"{name}.csv", data, "text/csv")},
+        data={"mapping": mapping},
+        headers={"Idempotency-Key": name},
+    )
+    response.raise_for_status()
+    location = response.headers["Location"]
+    for _ in range(3000):
+        body = (await client.get(location)).json()
+        if body["finished_at"]:
+            if body["rows_imported"] != ROWS:
+                raise RuntimeError(f"the import went wrong: {orjson.dumps(body).decode()}")
+            started, finished = (datetime.fromisoformat(body[key]) for key in ("started_at", "finished_at"))
+            return (finished - started).total_seconds()
+        await asyncio.sleep(0.05)
+    raise TimeoutError("the import did not end")
+
+
+async def import_against_copy(stack: Stack, results: Results) -> None:
+    """Rows a second of an import (upload aside), and of COPY of the same bytes."""
+    mapping = MAPPING.read_text()
+    await stack.start("services.api.worker")
+    headers = {"Authorization": f"Bearer {stack.api_key}"}
+    pairs = []
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{stack.api_port}", headers=headers, timeout=60) as client:
+        for turn in range(4):
+            data = pipeline_csv(ROWS, "ABCD"[turn])
+            reference = await _copy(stack, data)
+            ours = await _import(stack, client, data, mapping, f"bench-{turn}")
+            if turn:
+                pairs.append((ROWS / ours, ROWS / reference))
+    results.ratio("import against COPY", pairs, "rows/s", 0.15)
