@@ -9,7 +9,7 @@ from deploy.cli.errors import CommandError
 from deploy.cli.output import stderr
 from deploy.embedded.errors import StartupError
 
-COMMANDS = ("running", "focus", "doctor", "backup", "openapi", "importing")
+COMMANDS = ("running", "focus", "doctor", "backup", "openapi", "importing", "demo")
 
 
 def create_app() -> typer.Typer:

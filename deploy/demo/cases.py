@@ -33,7 +33,7 @@ CASES = (
     Case("D9.1", "fell-to-a", "Was C; eleven weeks of silence took it back to A (`interest_dead`, `class_held_down`)."),
     Case("D9.2", "gaps", "Our fit is known; the best rival's fit and the customer's pain are listed as unknown."),
     Case("D9.3", FOCUS_REP, "More than 700 subjects: 16 engaged, 100 tracked, 400 monitored, the rest backlog."),
-    Case("D9.3", SMALL_CAPACITY_REP, "Capacities of her own: 8, 50 and 200."),
+    Case("D9.3", SMALL_CAPACITY_REP, "Capacities of her own: 6, 50 and 200."),
     Case("D9.3", "b-waits", "Worth more than any other of its rep, but class B: engage seats stay empty beside it."),
     Case("D9.3", "queue", "Nobody owns it: judged, but in no seat until it is assigned."),
     Case("D9.4", "near", "The same deal as `far`, bought in six weeks: higher priority by urgency alone."),

@@ -84,11 +84,11 @@ REPS = (
         chinese=0.95,
     ),
     Rep(
-        Person(SMALL_CAPACITY_REP, "陈一诺 Chen Yinuo", "rep", (8, 50, 200)),
+        Person(SMALL_CAPACITY_REP, "陈一诺 Chen Yinuo", "rep", (6, 50, 200)),
         book=110,
         leads=165,
         calls=0.65,
-        touches=1.9,
+        touches=2.3,
         skill=0.25,
         discipline=0.9,
         reliability=0.95,
