@@ -110,7 +110,9 @@ def _target(process: Process, present: Present, wanted: Wanted) -> int:
     if wanted.standing.won:
         return max(process.winning.position + 1, stage.position if stage else 0)
     if stage is None:
-        return present.position
+        # Where it stood when it closed is not said: after the last milestone that has a date.
+        dated = [each.position for each in process.stages if each.key in wanted.passed_at and not each.wins]
+        return max(present.position, min(max(dated, default=-1) + 1, process.winning.position))
     if stage.position > process.winning.position:
         raise Wrong("transition_not_allowed", f"stands in {stage.key}, after the milestone that wins: map it as won")
     return stage.position

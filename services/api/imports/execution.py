@@ -104,9 +104,11 @@ async def run(worker: Worker, workspace_id: UUID, import_id: UUID) -> bool:
 
 
 async def _run(worker: Worker, held: Row) -> None:
+    execution: _Execution | None = None
     try:
-        with tempfile.TemporaryFile(dir=None) as file:
-            await _Execution(worker, held, file).run()
+        with tempfile.TemporaryFile() as file:
+            execution = _Execution(worker, held, file)
+            await execution.run()
         await _finish(worker, held, "done", None)
     except _Cancelled:
         await _finish(worker, held, "cancelled", None)
@@ -122,7 +124,8 @@ async def _run(worker: Worker, held: Row) -> None:
         raise
     except Exception as error:
         log.exception("import_attempt_failed", import_id=str(held["id"]), workspace_id=str(held["workspace_id"]))
-        if held["attempts"] >= worker.settings.import_attempts and not _is_outage(error):
+        stuck = execution is None or not execution.has_moved
+        if stuck and held["attempts"] >= worker.settings.import_attempts and not _is_outage(error):
             words = f"{held['attempts']} attempts failed, the last with {type(error).__name__}."
             await _finish(worker, held, "failed", {"pointer": "", "code": "gave_up", "message": words})
         else:
@@ -181,6 +184,7 @@ class _Execution:
         self._mapping: Mapping = check_document(held["mapping"])
         self._process: Process | None = None
         self._row = int(held["checkpoint"].get("row", 0))
+        self.has_moved = False
 
     async def run(self) -> None:
         if self._held["cancel_requested"]:
@@ -272,8 +276,8 @@ class _Execution:
         hopeful = [row for row in rows if not row.errors]
         if len(rows) == 1:
             problem = from_database(error)
-            place = problem.errors[0].pointer if problem.errors else ""
-            rows[0].errors.append(FieldError(pointer=place, code=problem.code, message=problem.detail))
+            general = FieldError(pointer="", code=problem.code, message=problem.detail)
+            rows[0].errors.append(problem.errors[0] if problem.errors else general)
             await self._import(job, rows)
             return
         log.info("import_batch_halved", import_id=str(self._held["id"]), rows=len(hopeful), error=str(error))
@@ -301,6 +305,7 @@ class _Execution:
             for row, count in zip(rows, before, strict=True):
                 del row.errors[count:]
             raise
+        self.has_moved = True
         if dry:
             job.references.forget()
         else:

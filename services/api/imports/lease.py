@@ -38,7 +38,8 @@ RELEASE = sql(
 PROGRESS = sql(
     """
     UPDATE sales.imports SET rows_read = rows_read + :read, rows_imported = rows_imported + :imported,
-      rows_failed = rows_failed + :failed, checkpoint = checkpoint || CAST(:checkpoint AS jsonb), attempts = 0,
+      rows_failed = rows_failed + :failed, checkpoint = checkpoint || CAST(:checkpoint AS jsonb),
+      attempts = CASE WHEN :read > 0 THEN 0 ELSE attempts END,
       rows_total = coalesce(CAST(:total AS int), rows_total),
       lease_until = now() + make_interval(secs => :lease), version = version + 1, updated_at = :now
     WHERE workspace_id = :workspace_id AND id = :id AND lease_token = :token AND status = 'running'

@@ -62,9 +62,13 @@ def open_source(file: IO[bytes], format_: str, options: FileOptions) -> Source:
     file.seek(0)
     if format_ == "xlsx":
         return _xlsx(file, options)
+    return _csv(_text(file, options), options) if format_ == "csv" else _ndjson(file, options)
+
+
+def _text(file: IO[bytes], options: FileOptions) -> io.TextIOWrapper:
+    file.seek(0)
     encoding = "utf-8-sig" if options.encoding == "utf-8" else options.encoding
-    text = io.TextIOWrapper(_Unclosed(file), encoding=encoding, errors="strict", newline="")
-    return _csv(text, options) if format_ == "csv" else _ndjson(text)
+    return io.TextIOWrapper(_Unclosed(file), encoding=encoding, errors="strict", newline="")
 
 
 class _Unclosed(io.BufferedReader):
@@ -159,10 +163,10 @@ def _check_columns(columns: list[str]) -> None:
         raise Unreadable("/file", "duplicate_column", f"The header names a column twice: {', '.join(twice[:5])}.")
 
 
-def _ndjson(text: io.TextIOWrapper) -> Source:
+def _ndjson(file: IO[bytes], options: FileOptions) -> Source:
     """The columns are those of the first thousand objects; a key that first comes later is not seen."""
     columns: dict[str, int] = {}
-    for number, found in _json_lines(text):
+    for number, found in _json_lines(_text(file, options)):
         if isinstance(found, dict):
             for name in found:
                 columns.setdefault(str(name), len(columns))
@@ -170,8 +174,7 @@ def _ndjson(text: io.TextIOWrapper) -> Source:
             break
     names = list(columns)
     _check_columns(names or [""])
-    text.seek(0)
-    return Source(names, _ndjson_rows(text, names))
+    return Source(names, _ndjson_rows(_text(file, options), names))
 
 
 def _ndjson_rows(text: io.TextIOWrapper, names: list[str]) -> Iterator[tuple[int, Row | Spoilt]]:
