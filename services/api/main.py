@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 
 from services.api import handlers, health, openapi
 from services.api.auth.identity import Identities
+from services.api.docs.routes import router as docs
 from services.api.features import ROUTERS
 from services.api.middleware import Edge
 from services.api.pagination import Cursors
@@ -40,7 +41,7 @@ def create_app(settings: ApiSettings | None = None, clock: Clock | None = None) 
     )
     app.state.cursors = Cursors(settings.secret_key.get_secret_value())
     handlers.install(app)
-    routes = [route for router in (health.router, *ROUTERS) for route in router.routes if isinstance(route, APIRoute)]
+    routes = [route for router in (health.router, docs, *ROUTERS) for route in router.routes if isinstance(route, APIRoute)]
     app.state.routes = routes
     app.router.routes.append(RouteIndex(routes))
     app.openapi = lambda: openapi.document(app, routes)  # type: ignore[method-assign]
