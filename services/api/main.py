@@ -41,7 +41,8 @@ def create_app(settings: ApiSettings | None = None, clock: Clock | None = None) 
     )
     app.state.cursors = Cursors(settings.secret_key.get_secret_value())
     handlers.install(app)
-    routes = [route for router in (health.router, docs, *ROUTERS) for route in router.routes if isinstance(route, APIRoute)]
+    routers = (health.router, docs, *ROUTERS)
+    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
     app.state.routes = routes
     app.router.routes.append(RouteIndex(routes))
     app.openapi = lambda: openapi.document(app, routes)  # type: ignore[method-assign]

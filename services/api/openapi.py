@@ -47,7 +47,7 @@ def _secure(made: dict[str, Any], routes: Sequence[BaseRoute]) -> None:
         if not isinstance(route, APIRoute) or not route.include_in_schema:
             continue
         scopes = [scope for each in route.dependant.dependencies for scope in each.own_oauth_scopes or ()]
-        for method in route.methods:
+        for method in route.methods or ():
             operation = made["paths"][route.path_format][method.lower()]
             operation["security"] = [{"apiKey": []}]
             if scopes:
@@ -70,5 +70,7 @@ def _plain_nulls(node: Any) -> Any:
             if "$ref" in only:
                 return {**node, "oneOf": [only, {"type": "null"}]}
             kind = only.get("type")
+            if "enum" in only:
+                only = {**only, "enum": [*only["enum"], None]}
             return {**only, **node, "type": [kind, "null"]} if isinstance(kind, str) else {**only, **node}
     return node

@@ -78,8 +78,8 @@ def _statements(workspace_id: UUID, process_id: UUID, count: int, owners: int) -
         f" ON s.workspace_id = {workspace} AND s.process_id = '{process_id}' AND s.position = 0",
         *[
             "INSERT INTO sales.transitions (workspace_id, id, opportunity_id, action, stage_id, occurred_at,"
-            f" recorded_at) SELECT {workspace}, {uuid_of(f'n * 8 + {stage}', f't{salt}')}, {deal}, 'pass', s.id, now(), now()"
-            f" FROM {rows} JOIN sales.stages s ON s.workspace_id = {workspace} AND s.process_id = '{process_id}'"
+            f" recorded_at) SELECT {workspace}, {uuid_of(f'n * 8 + {stage}', f't{salt}')}, {deal}, 'pass', s.id, now(),"
+            f" now() FROM {rows} JOIN sales.stages s ON s.workspace_id = {workspace} AND s.process_id = '{process_id}'"
             f" AND s.position = {stage} WHERE n % 4 > {stage}"
             for stage in range(3)
         ],

@@ -39,7 +39,8 @@ def errors() -> str:
     """Every error code there is, with its status and meaning; a problem's `type` leads here."""
     kinds = sorted(Problem.registry.values(), key=lambda kind: (kind.status, kind.code))
     rows = "".join(
-        f'<tr id="{kind.code}"><td><code>{kind.code}</code></td><td>{kind.status}</td><td>{escape(kind.title)}</td></tr>'
+        f'<tr id="{kind.code}"><td><code>{kind.code}</code></td><td>{kind.status}</td>'
+        f"<td>{escape(kind.title)}</td></tr>"
         for kind in kinds
     )
     main = (
