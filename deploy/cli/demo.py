@@ -19,6 +19,21 @@ if TYPE_CHECKING:
     from deploy.demo.seed import Progress as Tell
     from deploy.demo.seed import Seeded
 
+UNREACHABLE = (
+    OSError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.CannotConnectNowError,
+)
+# An unknown role is an invalid parameter of the connection.
+NOT_MIGRATED = (
+    asyncpg.InvalidParameterValueError,
+    asyncpg.InvalidSchemaNameError,
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedColumnError,
+    asyncpg.UndefinedFunctionError,
+)
+
 
 def register(app: typer.Typer) -> None:
     app.command("demo")(demo)
@@ -50,10 +65,10 @@ def _make() -> "Seeded":
     with _bar() as tell:
         try:
             return asyncio.run(_seed(database_url, redis_url, tell))
-        except (OSError, asyncpg.InvalidAuthorizationSpecificationError, asyncpg.CannotConnectNowError) as error:
+        except UNREACHABLE as error:
             raise CommandError(f"The database can't be reached ({error}): is it running? (`make run`)") from error
-        except (asyncpg.InvalidSchemaNameError, asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
-            raise CommandError("The database has an old schema: run `python -m migrations` first.") from error
+        except NOT_MIGRATED as error:
+            raise CommandError("The database is not at this version's schema: run `python -m migrations`.") from error
 
 
 def _addresses() -> tuple[str, str]:
@@ -75,7 +90,8 @@ async def _seed(database_url: str, redis_url: str, tell: "Tell") -> "Seeded":
 
     database = await open_seeding(database_url, redis_url)
     try:
-        return await make_demo(database, SystemClock().now(), progress=tell)
+        known_key = os.environ.get("SIXTEEN_API_KEY") or (local_facts() or {}).get("api_key")
+        return await make_demo(database, SystemClock().now(), known_key=known_key, progress=tell)
     finally:
         await database.close()
 

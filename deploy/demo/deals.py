@@ -118,11 +118,15 @@ def money(amount: float, buyer: Buyer) -> Values:
     return {"amount": f"{max(100, round(amount, -2)):.0f}", "currency": CURRENCY}
 
 
+def opportunity_name(product: Product, buyer: Buyer, chance: Random) -> str:
+    return f"{product.code} {chance.choice(SCOPES)[0 if buyer.chinese else 1]}"
+
+
 def opening_facts(deal: Deal, chance: Random) -> Values:
     """What is known of a deal when it is first written down."""
     buyer = deal.buyer
     values: Values = {
-        "name": f"{deal.product.code} {chance.choice(SCOPES)[0 if buyer.chinese else 1]}",
+        "name": opportunity_name(deal.product, buyer, chance),
         "source": chance.choice(("exhibition", "web", "referral", "cold_call", "partner")),
     }
     if chance.random() < 0.8:

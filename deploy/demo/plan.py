@@ -10,7 +10,7 @@ from deploy.demo.actions import AddCustomer, HandOver, OpenOpportunity, Share, S
 from deploy.demo.behaviour import Desk, simulate
 from deploy.demo.buyers import Buyers, customer_values
 from deploy.demo.cases import tell
-from deploy.demo.deals import money
+from deploy.demo.deals import money, opportunity_name
 from deploy.demo.names import Names
 from deploy.demo.script import Script
 from deploy.demo.world import MANAGER, PRODUCTS, QUEUED_LEADS, REPS, local_date, moment
@@ -54,7 +54,11 @@ def _queue(story: Story, script: Script, buyers: Buyers, chance: Random) -> None
         story.actions.append(AddCustomer(at, MANAGER.key, buyer.key, values, None))
         if place % 3 == 0:
             product = chance.choice(PRODUCTS)
-            facts = {"name": f"{product.code} 询价 inquiry", "amount": money(product.price, buyer), "source": "web"}
+            facts = {
+                "name": opportunity_name(product, buyer, chance),
+                "amount": money(product.price, buyer),
+                "source": "web",
+            }
             story.actions.append(
                 OpenOpportunity(at, MANAGER.key, f"q{place}", buyer.key, product.process, product.key, None, facts)
             )

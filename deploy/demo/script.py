@@ -22,6 +22,7 @@ from deploy.demo.actions import (
     Values,
 )
 from deploy.demo.buyers import Buyers, contact_values, customer_values
+from deploy.demo.deals import opportunity_name
 from deploy.demo.world import EXTERNAL_SOURCE, PRODUCT_BY_KEY, moment, works_on
 
 # Told records come after the working day's simulated ones, so that both keep their order.
@@ -70,7 +71,7 @@ class Script:
         named = {"external_source": EXTERNAL_SOURCE, "external_id": key}
         facts = customer_values(buyer, self._buyers.names, self._chance)
         sold = PRODUCT_BY_KEY[product]
-        body: Values = {"name": f"{sold.code} 项目 project", "source": "referral", **values, **named}
+        body: Values = {"name": opportunity_name(sold, buyer, self._chance), "source": "referral", **values, **named}
         self.actions += [
             AddCustomer(self.at(days_ago), actor, key, facts | named, owner),
             AddContact(

@@ -11,6 +11,7 @@ from deploy.demo.found import found_team
 from deploy.demo.plan import SEED, plan_year
 from deploy.demo.record import EVENT_DAYS, Recorder
 from deploy.demo.world import CURRENCY, FOCUS_REP, REPS, TIME_ZONE, WORKSPACE_NAME, first_day, local_date, moment
+from services.api.auth.keys import parse_key
 from services.api.settings import ApiSettings
 from services.api.workspaces.service import create_workspace, issue_key
 from shared.clock import Clock, SystemClock
@@ -89,12 +90,14 @@ async def open_seeding(database_url: str, redis_url: str) -> Database:
 
 
 async def find(tx: Tx, known_key: str | None = None) -> Seeded | None:
-    """The workspace of `tx` if it exists, with `known_key` or a new key of its administrator."""
+    """The workspace of `tx` if it exists, with `known_key` if that opens it, else a new key of its administrator."""
     there = await tx.row(FIRST_ADMIN, email=REPS[0].person.email)
     if there is None:
         return None
-    key = known_key or (await issue_key(tx, there["id"], "Made at start", ()))[0]
-    return Seeded(key, there["focus_rep_id"], created=False)
+    parsed = parse_key(known_key) if known_key else None
+    if known_key is None or parsed is None or parsed.workspace_id != tx.workspace_id:
+        known_key, _ = await issue_key(tx, there["id"], "Made at start", ())
+    return Seeded(known_key, there["focus_rep_id"], created=False)
 
 
 async def make_empty(database: Database, now: datetime) -> Seeded:
@@ -109,16 +112,22 @@ async def make_empty(database: Database, now: datetime) -> Seeded:
 
 
 async def make_demo(
-    database: Database, now: datetime, *, workspace_id: UUID = DEMO_WORKSPACE, progress: Progress | None = None
+    database: Database,
+    now: datetime,
+    *,
+    workspace_id: UUID | None = None,
+    known_key: str | None = None,
+    progress: Progress | None = None,
 ) -> Seeded:
     """The demo workspace with its year up to the day before `now`; the one there is if somebody was faster.
 
     All of it is one transaction: a crash in the middle leaves nothing.
     """
+    workspace_id = workspace_id or DEMO_WORKSPACE
     await make_partitions(database, workspace_id, now)
     async with database.transaction(workspace_id, now) as tx:
         await tx.run(TAKE_LOCK, lock=SEED_LOCK)
-        return await find(tx) or await plant(tx, progress=progress)
+        return await find(tx, known_key) or await plant(tx, progress=progress)
 
 
 async def make_partitions(database: Database, workspace_id: UUID, now: datetime) -> None:

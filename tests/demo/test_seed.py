@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from deploy.cli.errors import CommandError
 from deploy.cli.main import create_app
 from deploy.demo import seed
 from deploy.demo.cases import CASES
 from deploy.demo.seed import find, make_demo, open_seeding, seed_if_empty
-from services.api.auth.keys import parse_key
+from services.api.auth.keys import make_key, parse_key
 from shared.db import sql
 from shared.ids import new_id
 from tests.conftest import Servers
@@ -80,3 +82,39 @@ def test_the_command_says_what_the_demo_contains() -> None:
     assert {case["record"] for case in contents["cases"]} == {case.record for case in CASES}
     assert [member["role"] for member in contents["members"]].count("rep") == 6
     assert "created" not in contents
+
+
+def test_the_command_finds_the_demo_and_keeps_the_key(
+    demo: Demo, servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seed, "DEMO_WORKSPACE", demo.workspace_id)
+    monkeypatch.setenv("SIXTEEN_DATABASE_URL", servers.database_url)
+    monkeypatch.setenv("SIXTEEN_REDIS_URL", servers.redis_url)
+    key, _ = make_key(demo.workspace_id, new_id())
+    monkeypatch.setenv("SIXTEEN_API_KEY", key)
+    mine = json.loads(CliRunner().invoke(create_app(), ["demo", "--json"]).stdout)
+    assert (mine["created"], mine["api_key"], mine["focus_rep_id"]) == (False, key, str(demo.focus_rep_id))
+    other, _ = make_key(new_id(), new_id())
+    monkeypatch.setenv("SIXTEEN_API_KEY", other)
+    theirs = json.loads(CliRunner().invoke(create_app(), ["demo", "--json"]).stdout)
+    assert theirs["api_key"] not in {key, other}, "a key of another workspace does not open this one"
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("postgresql://nobody@127.0.0.1:9/none", "can't be reached"),
+        (None, "No installation found"),
+    ],
+)
+def test_the_command_says_what_is_missing(
+    url: str | None, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SIXTEEN_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("SIXTEEN_REDIS_URL", "redis://127.0.0.1:9")
+    monkeypatch.delenv("SIXTEEN_DATABASE_URL", raising=False)
+    if url:
+        monkeypatch.setenv("SIXTEEN_DATABASE_URL", url)
+    result = CliRunner().invoke(create_app(), ["demo"])
+    assert isinstance(result.exception, CommandError)
+    assert words in str(result.exception)
