@@ -6,11 +6,12 @@ import re
 from collections import Counter, defaultdict
 from datetime import date
 from pathlib import Path
+from statistics import mean
 
 import pytest
 
 from deploy.demo import plan
-from deploy.demo.actions import AddContact, AddCustomer, FinishTask, Move, OpenOpportunity, Story, Touch
+from deploy.demo.actions import AddContact, AddCustomer, FinishTask, Move, OpenOpportunity, Revise, Story, Touch
 from deploy.demo.cases import CASES
 from deploy.demo.plan import digest, plan_year
 from deploy.demo.world import COURSES, FOCUS_REP, SMALL_BOOK_REP, first_day, local_date, works_on
@@ -111,3 +112,22 @@ def test_every_rule_of_the_triage_has_a_case_and_the_readme_lists_it() -> None:
     text = README.read_text(encoding="utf-8")
     for case in CASES:
         assert f"| {case.rule} | `{case.record}` | {case.shows} |" in text
+
+
+def test_facts_foretell_outcomes_without_deciding_them(story: Story) -> None:
+    fit: dict[str, float] = {}
+    stage: Counter[str] = Counter()
+    lost: set[str] = set()
+    process = {a.key: a.process for a in story.actions if isinstance(a, OpenOpportunity)}
+    for action in story.actions:
+        if isinstance(action, Revise) and "fit_score" in action.values:
+            fit[action.opportunity] = action.values["fit_score"]
+        elif isinstance(action, Move):
+            stage[action.opportunity] += {"pass": 1, "back": -1}.get(action.action, 0)
+            if action.action == "lose":
+                lost.add(action.opportunity)
+    won = {key for key, passed in stage.items() if passed > COURSES[process[key]].winning}
+    of_won, of_lost = [[fit[key] for key in group if key in fit] for group in (won, lost)]
+    assert min(len(of_won), len(of_lost)) >= 30
+    assert mean(of_won) > mean(of_lost) + 0.03
+    assert min(of_won) < max(of_lost), "some good ones are lost, and some poor ones won"
