@@ -20,7 +20,7 @@ from shared.db import open_database
 from shared.effects import BULK, Mark
 from shared.outbox import write_effects
 from tests.bench.harness import Results
-from tests.bench.stack import Stack
+from tests.bench.stack import Stack, free_port, wait_for
 
 CORE_ROWS = 100_000
 SAMPLES = 60
@@ -92,7 +92,10 @@ async def full_rescore(stack: Stack, results: Results) -> None:
 
 async def change_to_rank(stack: Stack, results: Results) -> None:
     """From sending a change to the moment the focus list shows it, on an idle installation."""
-    await stack.start("services.scoring.worker")
+    # A worker that is still starting would make the first sample its starting time.
+    probes = free_port()
+    await stack.start("services.scoring.worker", SIXTEEN_METRICS_PORT=str(probes))
+    await wait_for(f"http://127.0.0.1:{probes}/readyz")
     latencies = []
     headers = {"Authorization": f"Bearer {stack.api_key}"}
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{stack.api_port}", headers=headers) as client:
