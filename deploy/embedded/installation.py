@@ -126,10 +126,11 @@ class Installation:
 
         known = await asyncio.to_thread(read_private, self.layout.admin_key)
         with self.terminal.status("Preparing the workspace …"):
-            seeded = await seed_if_empty(self.database_url, self.redis_url, demo=self.settings.demo)
-        api_key = known if known and not seeded.created else seeded.api_key
-        await asyncio.to_thread(write_private, self.layout.admin_key, f"{api_key}\n")
-        return api_key, str(seeded.focus_rep_id) if seeded.focus_rep_id else None
+            seeded = await seed_if_empty(
+                self.database_url, self.redis_url, demo=self.settings.demo, known_key=known or None
+            )
+        await asyncio.to_thread(write_private, self.layout.admin_key, f"{seeded.api_key}\n")
+        return seeded.api_key, str(seeded.focus_rep_id) if seeded.focus_rep_id else None
 
     async def _ranked(self, api_key: str, focus_rep_id: str) -> Table | None:
         """The focus rep's ranked seats, once the scoring has settled."""

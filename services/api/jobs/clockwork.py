@@ -30,7 +30,7 @@ MARK = sql(
     " FROM unnest(CAST(:types AS text[]), CAST(:ids AS uuid[])) AS m(subject_type, subject_id)"
     " ORDER BY m.subject_type, m.subject_id ON CONFLICT DO NOTHING"
 )
-CAUSE: Final = {"code": "time"}
+CAUSE: Final = {"type": "time.passed"}
 
 
 @dataclass(slots=True)
