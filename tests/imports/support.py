@@ -10,7 +10,8 @@ from uuid import UUID, uuid4
 
 import httpx
 
-from services.api.imports.execution import Worker, run
+from services.api.imports.attempt import run
+from services.api.imports.execution import Worker
 from services.api.jobs.settings import WorkerSettings
 from tests.support.caller import Caller
 

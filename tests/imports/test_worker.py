@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 
 from services.api.imports import execution
-from services.api.imports.execution import run
+from services.api.imports.attempt import run
 from services.api.jobs.clockwork import Clockwork
 from services.api.jobs.duty import Duty
 from services.api.jobs.housekeeping import Housekeeping
@@ -276,7 +276,7 @@ async def test_what_is_due_is_marked_once(admin: Caller, servers: Servers) -> No
         )
         await scoring.execute("DELETE FROM scoring.seats WHERE workspace_id = $1", admin.workspace_id)
     await scoring.close()
-    assert [tuple(row) for row in marks] == [("opportunity", 1, 1, '{"code": "time"}')]
+    assert [tuple(row) for row in marks] == [("opportunity", 1, 1, '{"type": "time.passed"}')]
 
 
 async def test_old_answers_are_forgotten_and_partitions_kept_ahead(admin: Caller, as_api: asyncpg.Connection) -> None:

@@ -1,12 +1,8 @@
-"""One import from its claim to its end: batch by batch, each with its progress in one transaction.
-
-Whatever kills this process between two statements, the next one goes on after the last committed batch.
-"""
+"""The rows of an import, batch by batch: each batch, its errors and its progress are one transaction."""
 
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -18,7 +14,7 @@ import asyncpg
 import structlog
 
 from services.api.attributes.values import DEFINITIONS
-from services.api.errors import FieldError, Problem
+from services.api.errors import FieldError
 from services.api.handlers import from_database
 from services.api.imports import batch, lease
 from services.api.imports.batch import Job
@@ -34,8 +30,6 @@ from services.api.processes import service as processes
 from shared import telemetry
 from shared.clock import Clock
 from shared.db import Database, Row, Tx, sql
-from shared.effects import AuditEntry, Event
-from shared.outbox import write_effects
 from shared.queue import DRAIN, SCORING_QUEUE, Nudger
 from shared.tenancy import Principal, Reach
 
@@ -64,7 +58,6 @@ ERRORS = sql(
     " SELECT :workspace_id, :id, e.* FROM unnest(CAST(:rows AS int[]), CAST(:positions AS int[]),"
     " CAST(:pointers AS text[]), CAST(:codes AS text[]), CAST(:messages AS text[])) e"
 )
-DROP_CHUNKS = sql("DELETE FROM sales.import_chunks WHERE workspace_id = :workspace_id AND import_id = :id")
 
 
 @dataclass(slots=True)
@@ -78,103 +71,15 @@ class Worker:
     stopping: bool = False
 
 
-class _Cancelled(Exception):
+class Cancelled(Exception):
     """Somebody asked for the import to end."""
 
 
-class _Stopped(Exception):
+class Stopped(Exception):
     """The worker ends; the import goes on elsewhere."""
 
 
-async def run(worker: Worker, workspace_id: UUID, import_id: UUID) -> bool:
-    """Claims an import and works on it; False where there was nothing to claim."""
-    async with worker.database.transaction(workspace_id, worker.clock.now()) as tx:
-        held = await lease.claim(tx, import_id, worker.settings.import_lease_seconds)
-    if held is None:
-        return False
-    renewing = asyncio.create_task(_renew(worker, held), name="renew lease")
-    try:
-        await _run(worker, held)
-    except lease.LeaseLost:
-        log.warning("import_lease_lost", import_id=str(import_id))
-    finally:
-        renewing.cancel()
-        await asyncio.gather(renewing, return_exceptions=True)
-    return True
-
-
-async def _run(worker: Worker, held: Row) -> None:
-    execution: _Execution | None = None
-    try:
-        with tempfile.TemporaryFile() as file:
-            execution = _Execution(worker, held, file)
-            await execution.run()
-        await _finish(worker, held, "done", None)
-    except _Cancelled:
-        await _finish(worker, held, "cancelled", None)
-    except _Stopped:
-        await _release(worker, held)
-    except Unreadable as error:
-        problem = {"pointer": error.pointer, "code": error.code, "message": error.message}
-        await _finish(worker, held, "failed", problem)
-    except Problem as error:
-        problem = {"pointer": "/mapping", "code": error.code, "message": error.detail}
-        await _finish(worker, held, "failed", problem)
-    except lease.LeaseLost:
-        raise
-    except Exception as error:
-        log.exception("import_attempt_failed", import_id=str(held["id"]), workspace_id=str(held["workspace_id"]))
-        stuck = execution is None or not execution.has_moved
-        if stuck and held["attempts"] >= worker.settings.import_attempts and not _is_outage(error):
-            words = f"{held['attempts']} attempts failed, the last with {type(error).__name__}."
-            await _finish(worker, held, "failed", {"pointer": "", "code": "gave_up", "message": words})
-        else:
-            await _release(worker, held)
-
-
-def _is_outage(error: Exception) -> bool:
-    return isinstance(error, OSError | TimeoutError | asyncpg.PostgresConnectionError | asyncpg.InterfaceError)
-
-
-async def _renew(worker: Worker, held: Row) -> None:
-    """Keeps the lease while something slow is under way; a database that is away is met again by the next batch."""
-    while True:
-        await asyncio.sleep(worker.settings.import_lease_seconds / 3)
-        try:
-            async with worker.database.transaction(held["workspace_id"]) as tx:
-                seconds = worker.settings.import_lease_seconds
-                await tx.run(lease.RENEW, id=held["id"], token=held["lease_token"], lease=seconds)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            log.warning("lease_not_renewed", import_id=str(held["id"]), error=str(error))
-
-
-async def _release(worker: Worker, held: Row) -> None:
-    async with worker.database.transaction(held["workspace_id"], worker.clock.now()) as tx:
-        await tx.run(lease.RELEASE, id=held["id"], token=held["lease_token"], now=tx.now)
-
-
-async def _finish(worker: Worker, held: Row, status: str, problem: dict[str, Any] | None) -> None:
-    """Ends the import and says so."""
-    async with worker.database.transaction(held["workspace_id"], worker.clock.now()) as tx:
-        token = held["lease_token"]
-        row = await tx.row(lease.FINISH, id=held["id"], token=token, status=status, problem=problem, now=tx.now)
-        if row is None:
-            raise lease.LeaseLost
-        await tx.run(DROP_CHUNKS, id=held["id"])
-        told = {
-            name: row[name]
-            for name in ("id", "kind", "status", "dry_run", "rows_read", "rows_imported", "rows_failed", "problem")
-        }
-        tx.effects.emit(Event("import.completed", "import", row["id"], tx.now, told, row["version"]))
-        audited = {"status": ["running", row["status"]], "rows_imported": [None, row["rows_imported"]]}
-        tx.effects.audit.append(AuditEntry("import.completed", "import", row["id"], row["version"], audited))
-        await write_effects(tx, actor_id=row["created_by"], request_id=row["request_id"])
-    log.info("import_completed", import_id=str(row["id"]), workspace_id=str(row["workspace_id"]), **{
-        name: row[name] for name in ("status", "rows_read", "rows_imported", "rows_failed")
-    })  # fmt: skip
-
-
-class _Execution:
+class Execution:
     """The rows of one import, from the file to the database."""
 
     def __init__(self, worker: Worker, held: Row, file: IO[bytes]) -> None:
@@ -188,7 +93,7 @@ class _Execution:
 
     async def run(self) -> None:
         if self._held["cancel_requested"]:
-            raise _Cancelled
+            raise Cancelled
         await self._fetch()
         job = await self._prepare()
         source = await asyncio.to_thread(open_source, self._file, self._held["format"], self._mapping.file)
@@ -201,7 +106,7 @@ class _Execution:
                 for part in _without_doubles(parsed):
                     await self._import(job, part)
                 if self._worker.stopping:
-                    raise _Stopped
+                    raise Stopped
         finally:
             if not reading.done():
                 reading.cancel()
@@ -314,7 +219,7 @@ class _Execution:
         telemetry.IMPORT_ROWS.labels("imported").inc(counts["imported"])
         telemetry.IMPORT_ROWS.labels("failed").inc(counts["failed"])
         if cancelled:
-            raise _Cancelled
+            raise Cancelled
 
     async def _progress(self, tx: Tx, **given: Any) -> bool:
         return await lease.progress(tx, self._held, self._worker.settings.import_lease_seconds, **given)

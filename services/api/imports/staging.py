@@ -66,7 +66,6 @@ PREPARE = "; ".join(
     (
         "SET LOCAL client_min_messages = warning",
         "SET LOCAL enable_seqscan = off",
-        "SET LOCAL enable_mergejoin = off",
         *(_create(stage_table(kind), staged_columns(kind)) for kind in KINDS.values()),
         _create("import_steps", STEPS),
     )
@@ -229,12 +228,12 @@ SET version = d.version + 1, lane = least(d.lane, excluded.lane), cause = exclud
     )
 
 
+# Who passed an imported milestone is not known; who imported it stands in the audit trail.
 RECORD_STEPS = sql(
     "INSERT INTO sales.transitions (workspace_id, id, opportunity_id, action, stage_id, passage_id, reason, criteria,"
-    " imported, historical, member_id, occurred_at, recorded_at)"
+    " imported, historical, occurred_at, recorded_at)"
     " SELECT CAST(:workspace_id AS uuid), x.id, x.opportunity_id, x.action, x.stage_id, x.passage_id, x.reason,"
-    " 'unverified', true, CAST(:historical AS boolean), CAST(:actor_id AS uuid), x.occurred_at,"
-    " CAST(:now AS timestamptz)"
+    " 'unverified', true, CAST(:historical AS boolean), x.occurred_at, CAST(:now AS timestamptz)"
     " FROM import_steps x WHERE (x.action = 'reopen') = CAST(:reopenings AS boolean)"
 )
 _STEP_EVENTS = """CASE x.action WHEN 'pass' THEN 'milestone_passed' WHEN 'back' THEN 'milestone_withdrawn'

@@ -9,7 +9,8 @@ from uuid import UUID
 import structlog
 
 from services.api.imports import lease
-from services.api.imports.execution import Worker, run
+from services.api.imports.attempt import run
+from services.api.imports.execution import Worker
 
 log = structlog.get_logger(__name__)
 
