@@ -37,7 +37,7 @@ def document(app: FastAPI, routes: Sequence[BaseRoute]) -> dict[str, Any]:
         schemas["Problem"] = problem
         made["components"]["securitySchemes"] = {"apiKey": API_KEY}
         _secure(made, routes)
-        app.openapi_schema = _plain_nulls(made)
+        app.openapi_schema = _without_null_parameters(_plain_nulls(made))
     return app.openapi_schema
 
 
@@ -74,3 +74,27 @@ def _plain_nulls(node: Any) -> Any:
                 only = {**only, "enum": [*only["enum"], None]}
             return {**only, **node, "type": [kind, "null"]} if isinstance(kind, str) else {**only, **node}
     return node
+
+
+def _without_null_parameters(made: dict[str, Any]) -> dict[str, Any]:
+    """A parameter that may be left out is not one that may be null: no query or header can say null."""
+    for item in made["paths"].values():
+        for operation in item.values():
+            for parameter in operation.get("parameters", ()):
+                parameter["schema"] = _not_null(parameter["schema"])
+    return made
+
+
+def _not_null(schema: dict[str, Any]) -> dict[str, Any]:
+    if isinstance(schema.get("type"), list):
+        kinds = [kind for kind in schema["type"] if kind != "null"]
+        schema = {**schema, "type": kinds[0] if len(kinds) == 1 else kinds}
+    if "enum" in schema:
+        schema = {**schema, "enum": [value for value in schema["enum"] if value is not None]}
+    for union in ("anyOf", "oneOf"):
+        options = [option for option in schema.get(union, ()) if option != {"type": "null"}]
+        if len(options) == 1:
+            schema = {**options[0], **{name: value for name, value in schema.items() if name != union}}
+        elif options:
+            schema = {**schema, union: options}
+    return schema

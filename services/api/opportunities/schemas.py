@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, WithJsonSchema
 
 from services.api.fields import (
     ClientId,
@@ -29,6 +29,9 @@ DateFirmness = Annotated[str, Known(DATE_FIRMNESS)]
 Interest = Annotated[str, Known(INTEREST_LEVELS)]
 Line = Annotated[str, Known(LINES)]
 OpportunityRole = Annotated[str, Known(OPPORTUNITY_ROLES)]
+
+
+DecimalText = Annotated[Decimal, WithJsonSchema({"type": "string", "format": "decimal", "pattern": r"^-?\d+(\.\d+)?$"})]
 
 
 class OpportunityFields(Strict):
@@ -176,8 +179,8 @@ class OpportunityFilters(ListParams):
     line: str | None = None
     source: str | None = None
     external_source: str | None = None
-    amount_gte: Decimal | None = None
-    amount_lte: Decimal | None = None
+    amount_gte: DecimalText | None = None
+    amount_lte: DecimalText | None = None
     purchase_date_gte: date | None = None
     purchase_date_lte: date | None = None
     closed_after: Instant | None = None
