@@ -13,9 +13,10 @@ import openpyxl
 import pytest
 
 from services.api.imports import readers
-from tests.imports.support import HEADER, SIMPLE, errors_of, imported, opportunity, table, upload
+from tests.imports.support import HEADER, SIMPLE, errors_of, finish, imported, opportunity, table, upload
 from tests.imports.test_uploads import changed, without
 from tests.support.caller import Caller
+from tests.support.statements import statements
 
 ROW = '1,First,Acme,Ann Lee,"1,234.50",Offer,2026-01-10,'
 EVENTS = "SELECT type, count(*) FROM events.outbox WHERE workspace_id = $1 GROUP BY type"
@@ -357,8 +358,23 @@ async def test_two_uploads_of_one_file_do_not_double(admin: Caller) -> None:
     second = await upload(admin, table(ROW))
     assert first.json()["id"] != second.json()["id"]
     for response in (first, second):
-        from tests.imports.support import finish
-
         done = await finish(admin, response.json()["id"])
         assert done["rows_imported"] == 1
     assert await count(admin, "sales.opportunities") == 1
+
+
+async def test_statements_do_not_grow_with_the_rows(admin: Caller) -> None:
+    counts = []
+    for first, rows in ((0, 2), (10, 40)):
+        lines = (f"{n},Name,Customer {n},Rep {n},1,Won,2026-01-02,2026-01-03" for n in range(first, first + rows))
+        response = await upload(admin, table(*lines))
+        with statements() as seen:
+            done = await finish(admin, response.json()["id"])
+        assert done["rows_imported"] == rows
+        counts.append(len(seen))
+        with statements() as read:
+            await admin.ok("GET", "/v1/imports")
+            await admin.ok("GET", f"/v1/imports/{done['id']}/errors")
+        counts.append(len(read))
+    # The first one made the process too.
+    assert (counts[1], counts[2] <= counts[0]) == (counts[3], True), counts

@@ -17,13 +17,11 @@ from services.api.errors import Problem
 from services.api.imports import lease
 from services.api.imports.execution import Cancelled, Execution, Stopped, Worker
 from services.api.imports.readers import Unreadable
-from shared.db import Row, sql
+from shared.db import Row
 from shared.effects import AuditEntry, Event
 from shared.outbox import write_effects
 
 log = structlog.get_logger(__name__)
-
-DROP_CHUNKS = sql("DELETE FROM sales.import_chunks WHERE workspace_id = :workspace_id AND import_id = :id")
 
 
 async def run(worker: Worker, workspace_id: UUID, import_id: UUID) -> bool:
@@ -100,7 +98,7 @@ async def _finish(worker: Worker, held: Row, status: str, problem: dict[str, Any
         row = await tx.row(lease.FINISH, id=held["id"], token=token, status=status, problem=problem, now=tx.now)
         if row is None:
             raise lease.LeaseLost
-        await tx.run(DROP_CHUNKS, id=held["id"])
+        await tx.run(lease.DROP_CHUNKS, id=held["id"])
         told = {
             name: row[name]
             for name in ("id", "kind", "status", "dry_run", "rows_read", "rows_imported", "rows_failed", "problem")

@@ -57,6 +57,8 @@ FINISH = sql(
     """
 )
 
+DROP_CHUNKS = sql("DELETE FROM sales.import_chunks WHERE workspace_id = :workspace_id AND import_id = :id")
+
 
 class LeaseLost(Exception):
     """Somebody else has taken the import over, or it has ended."""

@@ -212,9 +212,9 @@ class References:
         unknown = self._unknown("customer", rows)
         if unknown:
             keys = {key: sort_key(named.name) for key, (named, _) in unknown.items() if named.name}
-            known = await tx.rows(
-                CUSTOMERS, source=self._mapping.source, keys=list(unknown), sort_keys=list(set(keys.values()))
-            )
+            # Only what has no id in the source is looked for by name.
+            by_names = {keys[key] for key, (named, _) in unknown.items() if named.external_id is None and named.name}
+            known = await tx.rows(CUSTOMERS, source=self._mapping.source, keys=list(unknown), sort_keys=list(by_names))
             by_key = {row["external_id"]: row for row in known if row["external_id"] is not None}
             by_name: dict[str, dict[UUID, Row]] = {}
             for each in known:

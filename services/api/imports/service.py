@@ -10,6 +10,7 @@ from uuid import UUID
 from services.api import resources
 from services.api.errors import Conflict, Forbidden, NotFound
 from services.api.imports.kinds import KINDS
+from services.api.imports.lease import DROP_CHUNKS
 from services.api.imports.mapping import Mapping
 from services.api.imports.resource import IMPORTS
 from services.api.imports.upload import PIECE, Upload
@@ -94,6 +95,7 @@ async def cancel(tx: Tx, principal: Principal, id_: UUID, if_match: str | None) 
     changes: dict[str, Any] = {"cancel_requested": True}
     if before["status"] == "queued":
         changes |= {"status": "cancelled", "finished_at": tx.now}
+        await tx.run(DROP_CHUNKS, id=id_)
     return await resources.change(tx, IMPORTS, before, changes, action="cancelled")
 
 
