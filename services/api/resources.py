@@ -242,7 +242,8 @@ async def find_external(tx: Tx, principal: Principal, resource: Resource, source
 
 def note(tx: Tx, resource: Resource, action: str, before: Row | None, after: Row) -> None:
     """Leaves event, audit entry and dirty marks of one change."""
-    hidden = resource.personal(after)
+    # What was personal before stays so: a household may become an organisation.
+    hidden = resource.personal(after) if before is None else resource.personal(after) | resource.personal(before)
     changed = _changed(before, after)
     data = {name: value for name, value in resource.wire(after).items() if name not in hidden}
     if before is not None:

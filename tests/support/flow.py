@@ -67,10 +67,11 @@ async def people(admin: Caller) -> dict[str, Any]:
     await ok("PATCH", f"/v1/attributes/{attribute['id']}", {"categories": ["north", "south", "west"]})
     await ok("POST", "/v1/attributes", {"subject": "opportunity", "key": "area", "kind": "number", "label": label})
     process = await ok("POST", "/v1/processes", {"key": "own", "name": label, "stages": own_stages(3)})
-    await ok("PATCH", f"/v1/processes/{process['id']}", {"active": True})
+    await ok("PATCH", f"/v1/processes/{process['id']}", {"active": False})
     await ok("PATCH", "/v1/policy", {"pin_limit": 2, "rates": {"USD": "7.12"}})
     policy = await ok("GET", "/v1/policy")
-    await ok("PUT", "/v1/policy", {name: policy[name] for name in policy if name not in {"version", "updated_at"}})
+    document = {name: policy[name] for name in policy if name not in {"version", "updated_at"}}
+    await ok("PUT", "/v1/policy", {**document, "pin_limit": 3})
     await ok("PATCH", "/v1/workspace", {"name": "North branch"})
     return {"rep": rep, "mate": mate, "team": team, "key": key, "attribute": attribute, "process": process}
 
@@ -96,7 +97,7 @@ async def customer_facts(admin: Caller, rep_id: str) -> dict[str, Any]:
     return {"customer": customer, "known": known, "contact": contact, "product": product}
 
 
-async def selling(admin: Caller, rep_id: str, facts: dict[str, Any]) -> dict[str, Any]:
+async def selling(admin: Caller, new_owner_id: str, facts: dict[str, Any]) -> dict[str, Any]:
     """An opportunity through much of its life, with interactions and tasks."""
     ok = admin.ok
     body = {
@@ -133,7 +134,7 @@ async def selling(admin: Caller, rep_id: str, facts: dict[str, Any]) -> dict[str
     await ok("POST", f"/v1/tasks/{other['id']}:cancel")
     for action in ({"action": "pass"}, {"action": "void", "reason": "mistaken"}, {"action": "pass"}):
         await ok("POST", f"{path}/transitions", action)
-    await ok("POST", f"{path}:reassign", {"owner_id": rep_id, "reason": "a better fit"})
+    await ok("POST", f"{path}:reassign", {"owner_id": new_owner_id, "reason": "a better fit"})
     operations = [
         {"kind": "update", "id": made["id"], "body": {"interest": "firm"}},
         {"kind": "transition", "id": upserted["id"], "body": {"action": "lose", "reason": "price"}},
@@ -173,7 +174,7 @@ async def working_day(admin: Caller) -> dict[str, Any]:
     """All of it; what was made, by name."""
     made = await people(admin)
     made |= await customer_facts(admin, made["rep"]["id"])
-    made |= await selling(admin, made["rep"]["id"], made)
+    made |= await selling(admin, made["mate"]["id"], made)
     made |= await triage(admin, made["rep"]["id"], made["opportunity"]["id"])
     return made | await importing(admin)
 
@@ -217,7 +218,7 @@ async def undoing(admin: Caller, made: dict[str, Any]) -> None:
         ("tasks", "task"),
     ):
         await admin.ok("POST", f"/v1/{resource}/{made[name]['id']}:restore")
-    body = {"owner_id": made["mate"]["id"], "reason": "on leave", "with_opportunities": True}
+    body = {"owner_id": None, "reason": "on leave", "with_opportunities": True}
     await admin.ok("POST", f"/v1/customers/{made['customer']['id']}:reassign", body)
     await admin.ok("DELETE", f"/v1/api-keys/{made['key']['id']}")
     await admin.ok("DELETE", f"/v1/teams/{made['team']['id']}")
