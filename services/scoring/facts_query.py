@@ -62,6 +62,11 @@ def _seen(column: str) -> str:
     return f"CASE WHEN i.touches IS NULL AND o.historical THEN NULL ELSE coalesce(i.{column}, 0) END"
 
 
+def _met(column: str, nobody: str) -> str:
+    """Something of the customer's contacts: of an imported past that came without any, nothing is known."""
+    return f"CASE WHEN k.contacts IS NULL AND o.historical THEN NULL ELSE coalesce(k.{column}, {nobody}) END"
+
+
 _COLUMNS: Final[dict[str, str]] = {
     "created_at": _time("o.occurred_at"),
     "amount": _money("amount"),
@@ -73,7 +78,7 @@ _COLUMNS: Final[dict[str, str]] = {
     "budget_status": _rank("o.budget_status", "none", "indicated", "requested", "approved", "locked"),
     "purchase_date": _date("o.purchase_date"),
     "purchase_date_firmness": _rank("o.purchase_date_firmness", "guessed", "stated", "firm"),
-    "purchase_date_slips": "o.purchase_date_slips",
+    "purchase_date_slips": "CASE WHEN o.purchase_date IS NOT NULL THEN o.purchase_date_slips END",
     "fit_score": "o.fit_score",
     "rival_fit_score": "o.rival_fit_score",
     "need_known": _known("o.need"),
@@ -95,9 +100,9 @@ _COLUMNS: Final[dict[str, str]] = {
     "negative_signals": _seen("negative"),
     "quiet_signal_at": "i.quiet_at",
     "confidence": "i.last_confidence[2]",
-    "contact_count": "coalesce(k.contacts, 0)",
-    "has_coach": "coalesce(k.coach, false)::int",
-    "has_executive": "CASE WHEN k.contacts IS NULL THEN 0 ELSE k.executive::int END",
+    "contact_count": _met("contacts", "0"),
+    "has_coach": _met("coach::int", "0"),
+    "has_executive": _met("executive::int", "0"),
     "next_step_on": _date("t.next_step_on"),
     "promises_kept": "coalesce(t.kept, 0)",
     "promises_broken": "coalesce(t.broken, 0)",

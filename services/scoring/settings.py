@@ -14,7 +14,7 @@ class ScoringSettings(Settings):
     database_pool: int = Field(default=4, ge=2, le=50, description="Connections this process may hold.")
     drain_batch: int = Field(default=1_000, ge=1, le=20_000, description="Dirty marks taken in one transaction.")
     rescore_batch: int = Field(
-        default=20_000, ge=1, le=100_000, description="Subjects judged in one part of a whole re-score."
+        default=40_000, ge=1, le=100_000, description="Subjects judged in one part of a whole re-score."
     )
     rescore_shares: int = Field(default=2, ge=1, le=16, description="Transactions that share a part of a re-score.")
     sweep_seconds: float = Field(default=0.5, gt=0, le=1, description="Looks for marks at least this often.")

@@ -111,7 +111,7 @@ _OWNERS_AFTER = sql(
     " (SELECT count(*) FROM sales.customers c WHERE c.workspace_id = m.workspace_id AND c.owner_id = m.id) AS subjects"
     " FROM sales.members m"
     " WHERE m.workspace_id = :workspace_id AND (CAST(:after AS uuid) IS NULL OR m.id > CAST(:after AS uuid))"
-    " ORDER BY m.id LIMIT 256"
+    " ORDER BY m.id LIMIT 128"
 )
 _OWNERLESS_AFTER = sql(
     "SELECT id FROM sales.opportunities WHERE workspace_id = :workspace_id AND owner_id IS NULL AND status = 'open'"
