@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any
+from unicodedata import combining, normalize
 from uuid import UUID
 
 from pydantic import (
@@ -123,7 +124,9 @@ class Known:
 
 
 def sort_key(name: str) -> str:
-    """The key that puts Chinese names in pinyin order among Latin ones: lower case, Han characters spelt out."""
+    """The key that puts names of all scripts in one order: lower case, without accents, Han characters in pinyin."""
+    if not name.isascii():
+        name = "".join(each for each in normalize("NFKD", name) if not combining(each))
     if name.isascii():
         return name.lower()[:400]
     return " ".join(lazy_pinyin(name)).lower()[:400]

@@ -47,6 +47,14 @@ class ListParams(BaseModel):
     limit: int = Field(default=DEFAULT_LIMIT, ge=1, description=f"Rows a page; more than {MOST} gives {MOST}.")
     cursor: str | None = Field(default=None, description="`next_cursor` of the page before.", max_length=2000)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def storable(cls, value: Any) -> Any:
+        """No text in the database holds the character NUL, and none can be compared with it."""
+        if any(isinstance(text, str) and "\x00" in text for text in (value if isinstance(value, list) else [value])):
+            raise ValueError("the character NUL is not allowed")
+        return value
+
     @field_validator("limit")
     @classmethod
     def at_most(cls, value: int) -> int:

@@ -21,16 +21,19 @@ _CONDITION = re.compile(r"([a-z][a-z0-9_]{0,62})(>=|<=|=)(.{0,500})", re.DOTALL)
 async def merged(
     tx: Tx, subject: str, given: Mapping[str, Any] | None, present: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """The attributes after a merge-patch (null removes one); raises Invalid naming each wrong attribute.
+    """The attributes after a merge-patch (null removes one, or all); raises Invalid naming each wrong attribute.
 
     `present` is what is stored now; None for a new subject, which must have all required ones.
     """
     definitions = {row["key"]: row for row in await tx.rows(DEFINITIONS, subject=subject)}
     result = dict(present or {})
+    given = dict.fromkeys(result) if given is None else given
     errors: list[FieldError] = []
-    for key, value in (given or {}).items():
+    for key, value in given.items():
         definition = definitions.get(key)
-        if definition is None:
+        if definition is None and value is None and key in result:
+            del result[key]  # of a definition that is no longer active
+        elif definition is None:
             errors.append(wrong(f"/attributes/{key}", "unknown_attribute", f"{key} is not defined for {subject}s."))
         elif value is None:
             result.pop(key, None)
@@ -40,7 +43,7 @@ async def merged(
                 errors.append(wrong(f"/attributes/{key}", "invalid_value", complaint))
             result[key] = value
     for key, definition in definitions.items():
-        if definition["required"] and key not in result and (present is None or key in (given or {})):
+        if definition["required"] and key not in result and (present is None or key in given):
             errors.append(wrong(f"/attributes/{key}", "required", f"{key} is required."))
     if errors:
         raise Invalid(f"{len(errors)} attribute(s) are wrong: {errors[0].message}", errors=errors)

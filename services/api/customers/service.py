@@ -16,7 +16,6 @@ from services.api.owners import check_owner, may_own, require_manager
 from services.api.resources import changes_of
 from services.api.wire import check_if_match
 from shared.db import Row, Tx, sql
-from shared.effects import Mark
 from shared.tenancy import Principal, Reach
 
 OPEN_OPPORTUNITIES = sql(
@@ -62,20 +61,20 @@ async def upsert(tx: Tx, principal: Principal, source: str, external_id: str, bo
         new = CustomerCreate.model_validate({**given, "external_source": source, "external_id": external_id})
         return await create(tx, principal, new), True
     changes = body.model_dump(exclude={"occurred_at", "owner_id"})
-    changes["attributes"] = await attributes.merged(tx, "customer", body.attributes, {})
+    changes["attributes"] = await attributes.merged(tx, "customer", body.attributes, None)
     changes |= {"sort_key": sort_key(body.name), "deleted_at": None}
     if "owner_id" in body.model_fields_set and body.owner_id != found["owner_id"]:
         require_manager(principal, "change the owner of a customer")
         await check_owner(tx, body.owner_id)
-        changes |= {"owner_id": body.owner_id, "owner_changed_at": tx.now}
+        found = await _hand_over(tx, found, body.owner_id, f"{source} says so")
     return await resources.change(tx, CUSTOMERS, found, changes), False
 
 
 async def delete(tx: Tx, principal: Principal, id_: UUID, if_match: str | None) -> None:
-    if await tx.value(OPEN_OPPORTUNITIES, customer_id=id_):
-        await resources.fetch(tx, principal, CUSTOMERS, id_)
-        raise Conflict("The customer has open opportunities; close or delete those first.")
+    """Deletes softly. The customer is locked before its open opportunities are counted: none can slip in between."""
     await resources.delete(tx, principal, CUSTOMERS, id_, if_match)
+    if await tx.value(OPEN_OPPORTUNITIES, customer_id=id_):
+        raise Conflict("The customer has open opportunities; close or delete those first.")
 
 
 async def reassign(tx: Tx, principal: Principal, id_: UUID, body: CustomerReassign, if_match: str | None) -> Row:
@@ -84,14 +83,15 @@ async def reassign(tx: Tx, principal: Principal, id_: UUID, body: CustomerReassi
     before = await resources.fetch(tx, principal, CUSTOMERS, id_, lock=True)
     check_if_match(if_match, before["version"])
     await check_owner(tx, body.owner_id)
-    if body.with_opportunities:
-        await handover.hand_over_customer(tx, before["id"], before["owner_id"], body.owner_id, body.reason)
-    changes = {"owner_id": body.owner_id, "owner_changed_at": tx.now}
     if before["owner_id"] == body.owner_id:
         return before
+    if body.with_opportunities:
+        await handover.hand_over_opportunities(tx, before["id"], before["owner_id"], body.owner_id, body.reason)
+    return await _hand_over(tx, before, body.owner_id, body.reason)
+
+
+async def _hand_over(tx: Tx, before: Row, owner_id: UUID | None, reason: str) -> Row:
+    changes = {"owner_id": owner_id, "owner_changed_at": tx.now}
     row = await resources.change(tx, CUSTOMERS, before, changes, action="reassigned")
-    tx.effects.events[-1].data |= {"from_owner_id": before["owner_id"], "reason": body.reason}
-    for owner_id in (before["owner_id"], body.owner_id):
-        if owner_id is not None:
-            tx.effects.mark(Mark("owner", owner_id))
+    await handover.record_handover(tx, before["owner_id"], owner_id, reason)
     return row

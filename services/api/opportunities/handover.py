@@ -32,7 +32,7 @@ async def record_handover(tx: Tx, from_owner: UUID | None, to_owner: UUID | None
             tx.effects.mark(Mark("owner", owner_id))
 
 
-async def hand_over_customer(
+async def hand_over_opportunities(
     tx: Tx, customer_id: UUID, from_owner: UUID | None, to_owner: UUID | None, reason: str
 ) -> None:
     """Hands over all open opportunities that the old owner has at this customer."""
@@ -43,4 +43,4 @@ async def hand_over_customer(
         before = {**dict(row), "owner_id": from_owner}
         resources.note(tx, OPPORTUNITIES, "reassigned", before, row)
         tx.effects.events[-1].data |= {"from_owner_id": from_owner, "reason": reason}
-    await tx.run(END_PINS, now=tx.now, subjects=[customer_id, *(row["id"] for row in moved)])
+    await tx.run(END_PINS, now=tx.now, subjects=[row["id"] for row in moved])

@@ -113,7 +113,7 @@ async def delete_opportunity(
 @router.post("/{id}:restore", response_model=schemas.Opportunity, operation_id="restoreOpportunity")
 async def restore_opportunity(principal: OpportunitiesWrite, tx: EdgeTransaction, id: UUID) -> Response:
     """Undoes a deletion of the last 30 days."""
-    return _shown(await resources.restore(tx, principal, OPPORTUNITIES, id))
+    return _shown(await service.restore(tx, principal, id))
 
 
 @router.post("/{id}:reassign", response_model=schemas.Opportunity, operation_id="reassignOpportunity")

@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql
 
 from services.api import resources
 from services.api.attributes import values as attributes
-from services.api.errors import FieldError, Invalid, invalid, wrong
+from services.api.errors import Conflict, FieldError, Invalid, invalid, wrong
 from services.api.fields import sort_key
 from services.api.opportunities.handover import record_handover
 from services.api.opportunities.resource import OPPORTUNITIES
@@ -23,10 +23,15 @@ from services.api.opportunities.schemas import (
 from services.api.owners import OWNING_ROLES, check_owner, may_own, require_manager
 from services.api.resources import changes_of
 from services.api.wire import check_if_match
-from shared.db import Row, Tx, statement
+from shared.db import Row, Tx, sql, statement
 from shared.models import attribute_definitions, customers, members, opportunities, processes, products, stages
 from shared.tenancy import WORKSPACE, Principal, Reach, scoped
 
+# Locked, so that it is not deleted at the same time.
+CUSTOMER_IS_DELETED = sql(
+    "SELECT deleted_at IS NOT NULL FROM sales.customers WHERE workspace_id = :workspace_id AND id = :customer_id"
+    " FOR KEY SHARE"
+)
 MONEY_COLUMNS = {"amount": "amount", "cost_to_deliver": "cost_to_deliver", "budget": "budget_amount"}
 _UUID = postgresql.UUID(as_uuid=True)
 
@@ -253,9 +258,9 @@ async def patch(tx: Tx, principal: Principal, id_: UUID, body: OpportunityPatch,
     return await _apply(tx, before, changes)
 
 
-async def _apply(tx: Tx, before: Row, changes: dict[str, Any]) -> Row:
+async def _apply(tx: Tx, before: Row, changes: dict[str, Any], *, replace: bool = False) -> Row:
     if "attributes" in changes:
-        given, present = changes["attributes"], before["attributes"]
+        given, present = changes["attributes"], None if replace else before["attributes"]
         changes["attributes"] = await attributes.merged(tx, "opportunity", given, present)
     changes |= _money_columns(changes, before)
     if "name" in changes:
@@ -286,7 +291,21 @@ async def upsert(
     changes = body.model_dump(exclude={"customer_id", "process_id", "owner_id", "occurred_at"})
     if found["deleted_at"] is not None:
         found = await resources.change(tx, OPPORTUNITIES, found, {"deleted_at": None}, action="restored")
-    return await _apply(tx, found, changes), False
+        await require_customer(tx, found)
+    return await _apply(tx, found, changes, replace=True), False
+
+
+async def restore(tx: Tx, principal: Principal, id_: UUID) -> Row:
+    """Undoes a deletion of the last 30 days."""
+    row = await resources.restore(tx, principal, OPPORTUNITIES, id_)
+    await require_customer(tx, row)
+    return row
+
+
+async def require_customer(tx: Tx, opportunity: Row) -> None:
+    """Raises where an opportunity would be open again at a customer that has been deleted."""
+    if await tx.value(CUSTOMER_IS_DELETED, customer_id=opportunity["customer_id"]):
+        raise Conflict("Its customer has been deleted: restore the customer first.")
 
 
 async def reassign(tx: Tx, principal: Principal, id_: UUID, body: OpportunityReassign, if_match: str | None) -> Row:

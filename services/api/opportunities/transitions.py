@@ -18,6 +18,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from services.api import resources
 from services.api.errors import MilestoneIrreversible, NotFound, TransitionNotAllowed, invalid, wrong
 from services.api.opportunities.resource import OPPORTUNITIES
+from services.api.opportunities.service import require_customer
 from services.api.opportunities.transition_schemas import TransitionRequest
 from services.api.owners import require_manager
 from services.api.wire import check_if_match
@@ -101,6 +102,8 @@ async def transition(
     course = [_with_times(stage) for stage in before["course"]]
     occurred_at = _occurred_at(tx, before, course, body)
     steps = _DECIDE[body.action](tx, principal, before, course, body)
+    if body.action == "reopen":
+        await require_customer(tx, before)
     ids = [new_id() for _ in steps]
     await tx.run(
         RECORD,
