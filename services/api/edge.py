@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import asyncpg
 import orjson
 from fastapi import Depends, Request, Response, Security
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from fastapi.security import SecurityScopes
 
@@ -22,9 +23,11 @@ from services.api.errors import (
     BadRequest,
     Forbidden,
     IdempotencyKeyReused,
+    InvalidParameter,
     RequestInFlight,
     Unauthorized,
     UnsupportedMediaType,
+    wrong,
 )
 from services.api.state import State
 from shared.clock import Clock
@@ -68,11 +71,14 @@ class EdgeRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
         takes_json = self.body_field is not None and not (self.openapi_extra or {}).get("x-upload")
+        takes_query = _takes_query(self.dependant)
 
         async def run(received: Request) -> Response:
             request = JsonRequest(received.scope, received.receive)
             if takes_json:
                 _require_json(request)
+            if not takes_query and request.scope["query_string"]:
+                _refuse_query(request)
             try:
                 response = await handle(request)
                 await _finish(request, response)
@@ -93,6 +99,17 @@ def _require_json(request: Request) -> None:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in JSON_TYPES:
         raise UnsupportedMediaType(f"Send {' or '.join(JSON_TYPES)}.")
+
+
+def _takes_query(dependant: Dependant) -> bool:
+    return bool(dependant.query_params) or any(_takes_query(each) for each in dependant.dependencies)
+
+
+def _refuse_query(request: Request) -> None:
+    """Where a route takes parameters, their model refuses unknown ones; a route that takes none refuses all."""
+    errors = [wrong(f"?{name}", "unknown_field", "This parameter is not known here.") for name in request.query_params]
+    if errors:
+        raise InvalidParameter(f"Wrong: {', '.join(each.pointer for each in errors[:5])}.", errors=errors)
 
 
 async def _leave(request: Request, error: Exception | None = None) -> Response | None:

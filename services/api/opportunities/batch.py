@@ -8,11 +8,13 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
+import asyncpg
 from pydantic import BaseModel, Field
 
 from services.api import resources
 from services.api.errors import FieldError, Problem
 from services.api.fields import Strict
+from services.api.handlers import from_database
 from services.api.opportunities import service, transitions
 from services.api.opportunities.resource import OPPORTUNITIES
 from services.api.opportunities.schemas import Opportunity, OpportunityCreate, OpportunityPatch
@@ -80,12 +82,20 @@ async def run(tx: Tx, principal: Principal, body: OpportunityBatch) -> dict[str,
         try:
             done.append(OPPORTUNITIES.wire(await _one(tx, principal, operation)))
         except Problem as problem:
-            prefix = f"/operations/{place}"
-            problem.errors = [
-                FieldError(pointer=f"{prefix}/body{e.pointer}", code=e.code, message=e.message) for e in problem.errors
-            ] or [FieldError(pointer=prefix, code=problem.code, message=problem.detail)]
-            raise
+            raise _at(place, problem) from problem
+        except asyncpg.PostgresError as error:
+            raise _at(place, from_database(error)) from error
     return {"data": done}
+
+
+def _at(place: int, problem: Problem) -> Problem:
+    """The problem with its errors pointing into the operation at `place`."""
+    prefix = f"/operations/{place}"
+    problem.errors = [
+        FieldError(pointer=f"{prefix}/body{e.pointer}" if e.pointer else prefix, code=e.code, message=e.message)
+        for e in problem.errors
+    ] or [FieldError(pointer=prefix, code=problem.code, message=problem.detail)]
+    return problem
 
 
 async def _one(tx: Tx, principal: Principal, operation: Operation) -> Row:

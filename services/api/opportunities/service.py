@@ -109,6 +109,8 @@ def _insert_where_sound(reach: Reach, names: tuple[str, ...], customers_owner: b
         source = source.where(or_(bindparam("owner_id", type_=_UUID).is_(None), _owner_exists()))
     if "product_id" in names:
         source = source.where(_product_exists())
+    # Held until the end: a customer that is being deleted is waited for, and then is not there.
+    source = source.with_for_update(of=customers, read=True, key_share=True)
     return insert(table).from_select([*names, "owner_id", "process_id", "stage_id"], source).returning(*table.c)
 
 

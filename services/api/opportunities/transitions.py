@@ -170,7 +170,7 @@ def _back(tx: Tx, principal: Principal, before: Row, course: Sequence[Row], body
     standing = _standing(course)
     if not standing:
         raise TransitionNotAllowed("No milestone has been passed: there is nothing to go back over.")
-    target = _stage(course, body.to_stage_id) if body.to_stage_id else standing[-1]
+    target = _stage(course, body.to_stage_id, "/to_stage_id") if body.to_stage_id else standing[-1]
     if target["position"] > standing[-1]["position"]:
         raise TransitionNotAllowed("Going back leads to a stage that has been passed.")
     withdrawn = [stage for stage in reversed(standing) if stage["position"] >= target["position"]]
@@ -236,11 +236,11 @@ _DECIDE = {
 }
 
 
-def _stage(course: Sequence[Row], stage_id: UUID) -> Row:
+def _stage(course: Sequence[Row], stage_id: UUID, pointer: str = "/stage_id") -> Row:
     for stage in course:
         if stage["id"] == stage_id:
             return stage
-    raise invalid("/stage_id", "unknown_reference", "The stage does not belong to the opportunity's process.")
+    raise invalid(pointer, "unknown_reference", "The stage does not belong to the opportunity's process.")
 
 
 def _require_status(before: Row, status: str) -> None:
