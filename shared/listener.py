@@ -17,12 +17,20 @@ import structlog
 from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
-from shared.queue import connect, deserialize, serialize
+from shared.queue import ANSWER_SECONDS, connect, deserialize, serialize
 
 log = structlog.get_logger(__name__)
 
 _FIRST_WAIT: Final = 0.2
 _LONGEST_WAIT: Final = 5.0
+
+
+class _Worker(Worker):
+    """Gives up on a Redis that takes connections and does not answer; arq itself would wait for ever."""
+
+    async def _poll_iteration(self) -> None:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await super()._poll_iteration()
 
 
 class Listener:
@@ -55,7 +63,7 @@ class Listener:
     async def _listen(self) -> None:
         redis = await connect(self._url)
         connected: Any = self._connected
-        worker = Worker(
+        worker = _Worker(
             functions=[func(_job(call), name=name, keep_result=0) for name, call in self._jobs.items()],
             queue_name=self._queue,
             redis_pool=redis,
@@ -81,7 +89,8 @@ class Listener:
             await asyncio.gather(*worker.tasks.values(), return_exceptions=True)
             # A Redis that is gone can't be tidied up on its side.
             with contextlib.suppress(RedisError, OSError, TimeoutError):
-                await redis.delete(worker.health_check_key)
+                async with asyncio.timeout(1):
+                    await redis.delete(worker.health_check_key)
             await redis.aclose(close_connection_pool=True)
 
     async def _connected(self, _: dict[Any, Any]) -> None:

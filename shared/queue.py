@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import msgpack
 import structlog
-from arq.connections import ArqRedis, RedisSettings, create_pool
+from arq.connections import ArqRedis
 from redis.exceptions import RedisError
 
 from shared import telemetry
@@ -21,6 +21,11 @@ API_QUEUE = "sixteen:api"
 SCORING_QUEUE = "sixteen:scoring"
 DRAIN = "drain"
 WORK = "work"
+
+CONNECT_SECONDS = 2.0
+# No answer is waited for longer: a host that is gone without a word would else be waited for for ever. The client's
+# own `socket_timeout` is no way to do it: it sends within `asyncio.wait_for`, which on Python 3.11 loses cancellations.
+ANSWER_SECONDS = 3.0
 
 log = structlog.get_logger(__name__)
 
@@ -35,30 +40,44 @@ def deserialize(packed: bytes) -> dict[str, Any]:
     return job
 
 
-def redis_settings(url: str) -> RedisSettings:
-    """arq's settings for redis://, rediss:// (the host name is checked) and unix:// addresses."""
+def redis_arguments(url: str) -> dict[str, Any]:
+    """The client's arguments for redis://, rediss:// (the host name is checked) and unix:// addresses."""
     parts = urlsplit(url)
     if parts.scheme not in {"redis", "rediss", "unix"}:
         raise ValueError("SIXTEEN_REDIS_URL must begin with redis://, rediss:// or unix://")
-    common: dict[str, Any] = {"conn_timeout": 2, "conn_retries": 1, "conn_retry_delay": 0.2}
+    arguments: dict[str, Any] = {
+        "username": unquote(parts.username) if parts.username else None,
+        "password": unquote(parts.password) if parts.password else None,
+        "socket_connect_timeout": CONNECT_SECONDS,
+    }
     if parts.scheme == "unix":
-        database = int(parse_qs(parts.query).get("db", ["0"])[0])
-        return RedisSettings(unix_socket_path=unquote(parts.path), database=database, **common)
-    return RedisSettings(
-        host=parts.hostname or "localhost",
-        port=parts.port or 6379,
-        username=parts.username,
-        password=unquote(parts.password) if parts.password else None,
-        database=int(parts.path.strip("/") or 0),
-        ssl=parts.scheme == "rediss",
-        ssl_check_hostname=True,
-        **common,
+        return arguments | {
+            "unix_socket_path": unquote(parts.path),
+            "db": int(parse_qs(parts.query).get("db", ["0"])[0]),
+        }
+    secured = {"ssl": True, "ssl_check_hostname": True} if parts.scheme == "rediss" else {}
+    return (
+        arguments
+        | secured
+        | {
+            "host": parts.hostname or "localhost",
+            "port": parts.port or 6379,
+            "db": int(parts.path.strip("/") or 0),
+            "socket_keepalive": True,
+        }
     )
 
 
 async def connect(url: str) -> ArqRedis:
-    """A pool that enqueues with msgpack; raises RedisError or OSError when Redis is away."""
-    return await create_pool(redis_settings(url), job_serializer=serialize, job_deserializer=deserialize)
+    """A pool that enqueues with msgpack; raises RedisError, OSError or TimeoutError when Redis is away."""
+    pool = ArqRedis(job_serializer=serialize, job_deserializer=deserialize, **redis_arguments(url))
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await pool.ping()
+    except BaseException:
+        await pool.aclose(close_connection_pool=True)
+        raise
+    return pool
 
 
 class Nudger:
@@ -86,8 +105,9 @@ class Nudger:
     async def reachable(self) -> bool:
         """Whether Redis answers now."""
         try:
-            redis = await self._connection()
-            return bool(await asyncio.wait_for(redis.ping(), 1))
+            async with asyncio.timeout(1):
+                redis = await self._connection()
+                return bool(await redis.ping())
         except (RedisError, OSError, TimeoutError):
             return False
 
@@ -110,8 +130,9 @@ class Nudger:
             wanted, self._wanted = self._wanted, set()
             try:
                 redis = await self._connection()
-                for queue, job in wanted:
-                    await asyncio.wait_for(redis.enqueue_job(job, _queue_name=queue), 2)
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    for queue, job in wanted:
+                        await redis.enqueue_job(job, _queue_name=queue)
             except (RedisError, OSError, TimeoutError) as error:
                 telemetry.NUDGES_LOST.inc(len(wanted))
                 log.warning("nudge_lost", error=str(error))
