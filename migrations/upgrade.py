@@ -42,14 +42,26 @@ def upgrade(url: str, revision: str = "head") -> None:
 
 async def upgrade_async(url: str, revision: str = "head") -> None:
     """As `upgrade`, inside a running loop."""
-    engine = create_async_engine(sqlalchemy_url(url), poolclass=NullPool)
+    try:
+        engine = create_async_engine(sqlalchemy_url(url), poolclass=NullPool)
+    except ValueError as error:
+        raise MigrationRefused(f"{error}.") from error
     place = without_password(url)
     try:
         async with engine.connect() as connection:
             await connection.run_sync(_upgrade_on, revision)
-    except (OSError, asyncpg.PostgresConnectionError, asyncpg.InvalidCatalogNameError) as error:
+    except (OSError, asyncpg.PostgresConnectionError) as error:
         raise MigrationRefused(f"The database at {place} can't be reached ({error}). Is it running?") from error
     except DBAPIError as error:
+        refused = getattr(error.orig, "__cause__", None)
+        if isinstance(refused, asyncpg.InvalidCatalogNameError):
+            words = f"The database at {place} does not exist. Create it, owned by the login, and migrate again."
+            raise MigrationRefused(words) from error
+        if isinstance(refused, asyncpg.InvalidAuthorizationSpecificationError):
+            words = f"The database at {place} refused the login ({refused}). See SIXTEEN_DATABASE_URL."
+            raise MigrationRefused(words) from error
+        if isinstance(refused, asyncpg.PostgresConnectionError | asyncpg.CannotConnectNowError):
+            raise MigrationRefused(f"The database at {place} can't be reached ({refused}). Is it running?") from error
         if isinstance(error.orig, BaseException) and "permission denied" in str(error.orig):
             raise MigrationRefused(
                 f"The login of {place} may not do this ({error.orig}). It must own the database and have CREATEROLE."
