@@ -20,6 +20,8 @@ def without_password(url: str) -> str:
     """The address fit for a log line or an error: the password left out."""
     parts = urlsplit(url)
     host = parts.hostname or ""
+    if ":" in host:
+        host = f"[{host}]"
     if parts.port:
         host = f"{host}:{parts.port}"
     if parts.username:

@@ -21,7 +21,10 @@ Labels = dict[str, Label]
 
 
 def negotiate(accept_language: str | None) -> str:
-    """The language to answer in: the first of Accept-Language that the product speaks, by weight; else English."""
+    """The language to answer in: the first of Accept-Language that the product speaks, by weight; else English.
+
+    A weight of 0 says “not this one”.
+    """
     wanted: list[tuple[float, int, str]] = []
     for place, item in enumerate((accept_language or "").split(",")):
         tag, _, parameter = item.strip().partition(";")
@@ -29,7 +32,7 @@ def negotiate(accept_language: str | None) -> str:
             weight = float(parameter.strip().removeprefix("q=")) if parameter else 1.0
         except ValueError:
             weight = 0.0
-        if tag:
+        if tag and weight > 0:
             wanted.append((-weight, place, tag.lower()))
     for _, _, tag in sorted(wanted):
         if tag.startswith("zh"):
