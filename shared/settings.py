@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PUBLIC_SECRET = "change-me"  # noqa: S105 - refused outside the embedded mode
@@ -26,6 +26,20 @@ class Settings(BaseSettings):
     embedded: bool = Field(default=False, description="Set by `make run` for its own children.")
     data_dir: Path = Path(".data")
     log_level: str = "INFO"
+
+    @field_validator("database_url")
+    @classmethod
+    def require_postgresql(cls, url: str) -> str:
+        if not url.startswith(("postgresql://", "postgres://", "postgresql+asyncpg://")):
+            raise ValueError("SIXTEEN_DATABASE_URL must look like postgresql://user:password@host:5432/name")
+        return url
+
+    @field_validator("redis_url")
+    @classmethod
+    def require_redis(cls, url: str) -> str:
+        if not url.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("SIXTEEN_REDIS_URL must look like redis://host:6379/0 or unix:///path/to/socket")
+        return url
 
     @model_validator(mode="after")
     def refuse_public_secret(self) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 
 import uvicorn
@@ -25,10 +26,16 @@ def main() -> int:
     except NotReady as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    uvicorn.run(
+    try:
+        listening = _listen(settings.host, settings.port)
+    except OSError as error:
+        sys.stderr.write(
+            f"Port {settings.port} of {settings.host} can't be opened ({error.strerror or error}): end what listens"
+            " there, or set SIXTEEN_PORT and SIXTEEN_HOST.\n"
+        )
+        return 1
+    config = uvicorn.Config(
         create_app(settings),
-        host=settings.host,
-        port=settings.port,
         loop="uvloop",
         http="httptools",
         access_log=False,
@@ -37,7 +44,13 @@ def main() -> int:
         timeout_graceful_shutdown=settings.graceful_shutdown,
         timeout_keep_alive=30,
     )
+    uvicorn.Server(config).run(sockets=[listening])
     return 0
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """The api's socket, opened before anything else is; raises OSError where it can't be."""
+    return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
 
 
 if __name__ == "__main__":
