@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from shared.ids import new_id
 from tests.conftest import Servers
 from tests.support.caller import Caller
-from tests.support.flow import in_days, money, own_stages
+from tests.support.flow import money, own_stages
 from tests.support.scoring import drain
 from tests.support.traces import everything
 
@@ -262,66 +261,6 @@ class TestUpsert:
         assert await names(admin) == ["A"]
 
 
-class TestBatch:
-    """Up to 200 operations, all or none, each refused at its place (API-8)."""
-
-    async def test_nothing_of_it_stays_when_one_operation_fails(self, admin: Caller) -> None:
-        deal = await admin.make_opportunity()
-        customer, before = deal["customer_id"], await everything(admin)
-        taken = {"name": "x", "customer_id": customer, "external_source": "e", "external_id": "1"}
-        good: list[dict[str, Any]] = [
-            {"kind": "create", "body": {**taken, "name": "New"}},
-            {"kind": "update", "id": deal["id"], "body": {"name": "Renamed"}},
-            {"kind": "transition", "id": deal["id"], "body": {"action": "pass"}},
-        ]  # fmt: skip
-        failing: list[tuple[dict[str, Any], int, str]] = [
-            ({"kind": "update", "id": deal["id"], "body": {"amount": money("1"), "budget": money("1", "USD")}}, 422,
-             "/operations/3/body/budget/currency"),
-            ({"kind": "update", "id": str(new_id()), "body": {"name": "x"}}, 404, "/operations/3"),
-            ({"kind": "update", "id": deal["id"], "body": {}, "if_match": '"1"'}, 412, "/operations/3"),
-            ({"kind": "transition", "id": deal["id"], "body": {"action": "back"}}, 409,
-             "/operations/3/body/to_stage_id"),
-            ({"kind": "create", "body": taken}, 409, "/operations/3/body/external_id"),
-            ({"kind": "update", "id": deal["id"], "body": {"product_id": str(new_id())}}, 422,
-             "/operations/3/body/product_id"),
-            ({"kind": "delete", "id": str(new_id())}, 404, "/operations/3"),
-        ]  # fmt: skip
-        for wrong, status, pointer in failing:
-            response = await admin.post("/v1/opportunities:batch", {"operations": [*good, wrong]})
-            assert response.status_code == status, response.text
-            assert response.json()["errors"][0]["pointer"] == pointer, response.text
-            assert await everything(admin) == before
-
-    async def test_operations_are_done_in_order(self, admin: Caller) -> None:
-        customer = await admin.make_customer()
-        own = str(new_id())
-        operations = [
-            {"kind": "create", "body": {"id": own, "name": "New", "customer_id": customer["id"]}},
-            {"kind": "transition", "id": own, "body": {"action": "pass"}, "if_match": '"1"'},
-            {"kind": "update", "id": own, "body": {"interest": "firm"}, "if_match": '"2"'},
-            {"kind": "delete", "id": own, "if_match": '"3"'},
-        ]
-        done = (await admin.ok("POST", "/v1/opportunities:batch", {"operations": operations}))["data"]
-        assert [row["version"] for row in done] == [1, 2, 3, 4]
-        assert [row["stage_position"] for row in done] == [0, 1, 1, 1]
-        assert await names(admin) == []
-
-    async def test_two_hundred_and_no_more(self, admin: Caller) -> None:
-        customer = await admin.make_customer()
-        create = {"kind": "create", "body": {"name": "New", "customer_id": customer["id"]}}
-        refused = await admin.post("/v1/opportunities:batch", {"operations": [create] * 201})
-        assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/operations")
-        assert (await admin.post("/v1/opportunities:batch", {"operations": []})).status_code == 422
-        done = await admin.ok("POST", "/v1/opportunities:batch", {"operations": [create] * 200})
-        assert len({row["id"] for row in done["data"]}) == 200
-
-    async def test_rights_hold_within_it(self, admin: Caller) -> None:
-        rep = await admin.member("rep")
-        made = await admin.make_opportunity()
-        operation = {"kind": "update", "id": made["id"], "body": {"name": "Mine"}}
-        assert (await rep.post("/v1/opportunities:batch", {"operations": [operation]})).status_code == 404
-
-
 class TestLists:
     """Filters and sorts."""
 
@@ -388,76 +327,6 @@ class TestLists:
         assert (await admin.get("/v1/opportunities", params={"sort": value})).status_code == 400
         assert (await admin.get("/v1/opportunities", params={"attribute": f"{value}=1"})).status_code == 400
         assert await names(admin) == ["A"]
-
-
-async def test_defect_4_an_unrelated_edit_leaves_the_probability_and_a_passage_moves_it(
-    admin: Caller, servers: Servers
-) -> None:
-    rep = await admin.member("rep")
-    made = await rep.make_opportunity(amount=money("1000"), margin_rate=0.3)
-    path = f"/v1/opportunities/{made['id']}"
-
-    async def probability() -> float:
-        await drain(servers, admin.workspace_id)
-        score = await rep.ok("GET", f"{path}/score")
-        assert score["pending"] is False
-        return float(score["probability"]["value"])
-
-    first = await probability()
-    for change in ({"name": "Renamed"}, {"notes": "said hello"}, {"source": "fair"}):
-        await rep.ok("PATCH", path, change)
-        assert await probability() == pytest.approx(first, abs=1e-4)
-    await rep.transition(made["id"], "pass")
-    assert await probability() > first
-
-
-async def test_defect_9_pins_at_once_never_exceed_the_limit(admin: Caller) -> None:
-    rep = await admin.member("rep")
-    deals = [await rep.make_opportunity(name=f"D{n}") for n in range(8)]
-    pin = {"kind": "pin", "subject_type": "opportunity", "band": "engage", "reason": "x", "expires_at": in_days(3)}
-    answers = await asyncio.gather(*(rep.post("/v1/focus/pins", {**pin, "subject_id": d["id"]}) for d in deals))
-    assert Counter(answer.status_code for answer in answers) == {201: 3, 409: 5}
-
-
-async def test_defect_9_a_customer_is_not_deleted_under_an_opportunity_made_at_once(admin: Caller) -> None:
-    for _ in range(15):
-        customer = await admin.make_customer()
-        body = {"name": "Deal", "customer_id": customer["id"]}
-        made, gone = await asyncio.gather(
-            admin.post("/v1/opportunities", body), admin.delete(f"/v1/customers/{customer['id']}")
-        )
-        assert (made.status_code, gone.status_code) in {(201, 409), (422, 204)}, (made.text, gone.text)
-
-
-async def test_defect_17_nothing_depends_on_english_names_of_stages(admin: Caller, servers: Servers) -> None:
-    rep = await admin.member("rep")
-    stages = [{**stage, "name": {"en": "阶段"}, "milestone": {"en": "里程点"}} for stage in own_stages(3)]
-    process = await admin.ok("POST", "/v1/processes", {"key": "zh", "name": {"en": "流程"}, "stages": stages})
-    made = await rep.make_opportunity(name="压力机", process_id=process["id"])
-    await drain(servers, admin.workspace_id)
-    assert (await rep.ok("GET", f"/v1/opportunities/{made['id']}/score"))["status"] == "judged"
-    for status in ("open", "open", "won"):
-        assert (await rep.transition(made["id"], "pass")).json()["opportunity"]["status"] == status
-
-
-async def test_defect_18_what_becomes_required_is_asked_for_by_name_and_stops_nothing_else(admin: Caller) -> None:
-    deal = await admin.make_opportunity()
-    path = f"/v1/opportunities/{deal['id']}"
-    definition = {"subject": "opportunity", "key": "area", "kind": "number", "label": {"en": "Area"}, "required": True}
-    await admin.ok("POST", "/v1/attributes", definition)
-    body = {"name": "x", "customer_id": deal["customer_id"]}
-    for refused in (
-        await admin.post("/v1/opportunities", body),
-        await admin.put(UPSERT, body),
-    ):
-        assert (refused.status_code, refused.json()["errors"][0]["code"]) == (422, "required")
-        assert refused.json()["errors"][0]["pointer"] == "/attributes/area"
-    assert (await admin.post("/v1/opportunities", {**body, "attributes": {"area": 7}})).status_code == 201
-    assert (await admin.patch(path, {"name": "Renamed"})).status_code == 200
-    assert (await admin.transition(deal["id"], "pass")).status_code == 200
-    await admin.ok("PATCH", path, {"attributes": {"area": 7}})
-    emptied = await admin.patch(path, {"attributes": {"area": None}})
-    assert (emptied.status_code, emptied.json()["errors"][0]["pointer"]) == (422, "/attributes/area")
 
 
 async def test_soft_deletion_and_restore(admin: Caller) -> None:
