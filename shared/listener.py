@@ -51,6 +51,7 @@ class Listener:
             try:
                 await self._listen()
             except (RedisError, OSError, TimeoutError) as error:
+                _give_way_to_cancellation(error)
                 text = str(error) or type(error).__name__
                 if self.trouble != text:
                     log.warning("redis_away", queue=self._queue, error=text)
@@ -99,6 +100,13 @@ class Listener:
         # What was asked for while nobody listened.
         for call in self._jobs.values():
             call()
+
+
+def _give_way_to_cancellation(error: Exception) -> None:
+    """A connection that breaks while the listener is being cancelled must not make it listen on."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError from error
 
 
 def _job(call: Callable[[], None]) -> Any:

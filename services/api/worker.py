@@ -72,7 +72,7 @@ async def serve(settings: WorkerSettings, stop: asyncio.Event) -> None:
         with suppress(TimeoutError):
             ending = asyncio.gather(sweep.stop(), *working, return_exceptions=True)
             await asyncio.wait_for(ending, settings.stop_seconds)
-        await asyncio.gather(listening, return_exceptions=True)
+        await asyncio.wait((listening,), timeout=settings.stop_seconds)
         await probes.close()
         await nudger.close()
         with suppress(asyncpg.InterfaceError, OSError, TimeoutError):

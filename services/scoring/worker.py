@@ -64,7 +64,7 @@ async def serve(settings: ScoringSettings, stop: asyncio.Event) -> None:
         listening.cancel()
         with suppress(TimeoutError):
             await asyncio.wait_for(asyncio.gather(draining, return_exceptions=True), settings.stop_seconds)
-        await asyncio.gather(listening, return_exceptions=True)
+        await asyncio.wait((listening,), timeout=settings.stop_seconds)
         await probes.close()
         with suppress(asyncpg.InterfaceError, OSError, TimeoutError):
             await asyncio.wait_for(database.close(), 2)

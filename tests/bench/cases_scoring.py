@@ -58,10 +58,14 @@ async def core_alone(stack: Stack, results: Results) -> None:
     results.floor("scoring core alone", CORE_ROWS / statistics.median(seconds), "opportunities/s", 200_000)
 
 
-async def _rescore(stack: Stack, context: Context) -> tuple[int, float]:
+async def _mark_all(stack: Stack) -> None:
     async with stack.database.transaction(stack.workspace_id) as tx:
         tx.effects.mark(Mark("workspace", stack.workspace_id, BULK))
         await write_effects(tx)
+
+
+async def _rescore(stack: Stack, context: Context) -> tuple[int, float]:
+    await _mark_all(stack)
     judged, started = 0, time.perf_counter()
     while True:
         outcome = await drain(context, stack.workspace_id)
@@ -100,7 +104,10 @@ async def change_to_rank(stack: Stack, results: Results) -> None:
     headers = {"Authorization": f"Bearer {stack.api_key}"}
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{stack.api_port}", headers=headers) as client:
         await _until_quiet(client)
-        top = (await client.get("/v1/opportunities?sort=-priority&limit=1")).json()["data"][0]
+        found = (await client.get("/v1/opportunities?sort=-priority&limit=1")).json()
+        if not found["data"]:
+            raise RuntimeError(f"nothing has been judged: {found}")
+        top = found["data"][0]
         path, query = f"/v1/opportunities/{top['id']}", {"owner_id": top["owner_id"], "band": "engage"}
         for sample in range(SAMPLES):
             before = await _priority(client, query, top["id"])

@@ -39,13 +39,13 @@ class Results:
         """A rate that must reach a number the issue names."""
         self.rows.append(Row(name, value, unit, None, None, target, value >= target))
 
-    def ratio(self, name: str, pairs: list[tuple[float, float]], unit: str, target: float) -> None:
+    def ratio(self, name: str, pairs: list[tuple[float, float]], unit: str, target: float | None) -> None:
         """Ours and the reference, measured turn by turn: the median of the turns' ratios is what counts."""
         ratios = [ours / reference for ours, reference in pairs]
         ratio = statistics.median(ratios)
         ours = statistics.median(pair[0] for pair in pairs)
         reference = statistics.median(pair[1] for pair in pairs)
-        self.rows.append(Row(name, ours, unit, reference, ratio, target, ratio >= target))
+        self.rows.append(Row(name, ours, unit, reference, ratio, target, None if target is None else ratio >= target))
 
     @property
     def all_hold(self) -> bool:

@@ -79,6 +79,14 @@ async def wait_for(url: str, seconds: float = 30) -> None:
     raise TimeoutError(f"{url} did not answer")
 
 
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    try:
+        await asyncio.wait_for(process.wait(), 20)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
 @asynccontextmanager
 async def running_stack(data_dir: Path, opportunities: int) -> AsyncIterator[Stack]:
     """Servers with `opportunities` judged facts, the api, and the bare application beside it."""
@@ -110,4 +118,4 @@ async def running_stack(data_dir: Path, opportunities: int) -> AsyncIterator[Sta
             for process in running.processes:
                 if process.returncode is None:
                     process.terminate()
-            await asyncio.gather(*(process.wait() for process in running.processes))
+            await asyncio.gather(*(_ended(process) for process in running.processes))
