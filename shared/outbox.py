@@ -34,7 +34,8 @@ SELECT :workspace_id, m.subject_type, m.subject_id, m.lane, m.cause, now()
 FROM given, jsonb_to_recordset(doc -> 'marks') AS m(subject_type text, subject_id uuid, lane smallint, cause jsonb)
 ORDER BY m.subject_type, m.subject_id
 ON CONFLICT (workspace_id, subject_type, subject_id) DO UPDATE
-SET version = d.version + 1, lane = least(d.lane, excluded.lane), cause = excluded.cause
+SET version = d.version + 1, lane = least(d.lane, excluded.lane), cause = excluded.cause,
+  marked_at = least(d.marked_at, excluded.marked_at)
 """
 _ANSWERED = """, answered AS (
   INSERT INTO sales.idempotency_keys (workspace_id, digest, request_hash, status, headers, body, recorded_at)

@@ -14,10 +14,7 @@ branch_labels = None
 depends_on = None
 
 
-def upgrade() -> None:
-    op.execute("CREATE SCHEMA sales")
-    op.execute("CREATE SCHEMA scoring")
-    op.execute("CREATE SCHEMA events")
+def _outbox() -> None:
     op.create_table(
         "outbox",
         sa.Column("workspace_id", sa.UUID(), nullable=False),
@@ -39,6 +36,9 @@ def upgrade() -> None:
         postgresql_partition_by="RANGE (recorded_at)",
     )
     op.create_index("ix_outbox_order", "outbox", ["workspace_id", "xid", "id"], unique=False, schema="events")
+
+
+def _attribute_definitions() -> None:
     op.create_table(
         "attribute_definitions",
         sa.Column("workspace_id", sa.UUID(), nullable=False),
@@ -66,6 +66,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("workspace_id", "subject", "key", name="uq_attribute_definitions_key"),
         schema="sales",
     )
+
+
+def _audit_entries() -> None:
     op.create_table(
         "audit_entries",
         sa.Column("workspace_id", sa.UUID(), nullable=False),
@@ -88,6 +91,9 @@ def upgrade() -> None:
         unique=False,
         schema="sales",
     )
+
+
+def _idempotency_keys() -> None:
     op.create_table(
         "idempotency_keys",
         sa.Column("workspace_id", sa.UUID(), nullable=False),
@@ -101,6 +107,9 @@ def upgrade() -> None:
         schema="sales",
     )
     op.create_index("ix_idempotency_keys_age", "idempotency_keys", ["recorded_at"], unique=False, schema="sales")
+
+
+def _import_chunks() -> None:
     op.create_table(
         "import_chunks",
         sa.Column("workspace_id", sa.UUID(), nullable=False),
@@ -110,6 +119,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("workspace_id", "import_id", "position", name=op.f("pk_import_chunks")),
         schema="sales",
     )
+
+
+def _import_errors() -> None:
     op.create_table(
         "import_errors",
         sa.Column("workspace_id", sa.UUID(), nullable=False),
@@ -122,6 +134,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("workspace_id", "import_id", "row", "position", name=op.f("pk_import_errors")),
         schema="sales",
     )
+
+
+def _imports() -> None:
     op.create_table(
         "imports",
         sa.Column("workspace_id", sa.UUID(), nullable=False),
@@ -170,6 +185,9 @@ def upgrade() -> None:
         schema="sales",
         postgresql_where=sa.text("status IN ('queued', 'running')"),
     )
+
+
+def _processes() -> None:
     op.create_table(
         "processes",
         sa.Column("workspace_id", sa.UUID(), nullable=False),
@@ -197,6 +215,9 @@ def upgrade() -> None:
         schema="sales",
         postgresql_where=sa.text("is_default"),
     )
+
+
+def _products() -> None:
     op.create_table(
         "products",
         sa.Column("workspace_id", sa.UUID(), nullable=False),
@@ -233,6 +254,9 @@ def upgrade() -> None:
         schema="sales",
         postgresql_where=sa.text("external_id IS NOT NULL"),
     )
+
+
+def _workspaces() -> None:
     op.create_table(
         "workspaces",
         sa.Column("id", sa.UUID(), nullable=False),
@@ -246,6 +270,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_workspaces")),
         schema="sales",
     )
+
+
+def _dirty_marks() -> None:
     op.create_table(
         "dirty_marks",
         sa.Column("workspace_id", sa.UUID(), nullable=False),
@@ -265,6 +292,9 @@ def upgrade() -> None:
     op.create_index(
         "ix_dirty_marks_order", "dirty_marks", ["workspace_id", "lane", "marked_at"], unique=False, schema="scoring"
     )
+
+
+def _drains() -> None:
     op.create_table(
         "drains",
         sa.Column("workspace_id", sa.UUID(), nullable=False),
@@ -275,6 +305,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("workspace_id", name=op.f("pk_drains")),
         schema="scoring",
     )
+
+
+def _loads() -> None:
     op.create_table(
         "loads",
         sa.Column("workspace_id", sa.UUID(), nullable=False),
@@ -285,6 +318,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("workspace_id", "owner_id", name=op.f("pk_loads")),
         schema="scoring",
     )
+
+
+def _models() -> None:
     op.create_table(
         "models",
         sa.Column("workspace_id", sa.UUID(), nullable=False),
@@ -295,6 +331,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("workspace_id", "version", name=op.f("pk_models")),
         schema="scoring",
     )
+
+
+def _moves() -> None:
     op.create_table(
         "moves",
         sa.Column("workspace_id", sa.UUID(), nullable=False),
@@ -317,6 +356,9 @@ def upgrade() -> None:
         unique=False,
         schema="scoring",
     )
+
+
+def _scores() -> None:
     op.create_table(
         "scores",
         sa.Column("workspace_id", sa.UUID(), nullable=False),
@@ -350,6 +392,9 @@ def upgrade() -> None:
     op.create_index(
         "ix_scores_priority", "scores", ["workspace_id", "priority", "opportunity_id"], unique=False, schema="scoring"
     )
+
+
+def _seats() -> None:
     op.create_table(
         "seats",
         sa.Column("workspace_id", sa.UUID(), nullable=False),
@@ -373,6 +418,9 @@ def upgrade() -> None:
     )
     op.create_index("ix_seats_due", "seats", ["next_due_at"], unique=False, schema="scoring")
     op.create_index("ix_seats_owner", "seats", ["workspace_id", "owner_id", "rank"], unique=False, schema="scoring")
+
+
+def _members() -> None:
     op.create_table(
         "members",
         sa.Column("workspace_id", sa.UUID(), nullable=False),
@@ -416,6 +464,9 @@ def upgrade() -> None:
         schema="sales",
         postgresql_where=sa.text("external_id IS NOT NULL"),
     )
+
+
+def _policies() -> None:
     op.create_table(
         "policies",
         sa.Column("workspace_id", sa.UUID(), nullable=False),
@@ -425,10 +476,14 @@ def upgrade() -> None:
         sa.Column("occurred_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint("id = workspace_id", name=op.f("ck_policies_one_a_workspace")),
         sa.ForeignKeyConstraint(["workspace_id"], ["sales.workspaces.id"], name="fk_policies_workspace"),
         sa.PrimaryKeyConstraint("workspace_id", "id", name=op.f("pk_policies")),
         schema="sales",
     )
+
+
+def _stages() -> None:
     op.create_table(
         "stages",
         sa.Column("workspace_id", sa.UUID(), nullable=False),
@@ -471,6 +526,9 @@ def upgrade() -> None:
         schema="sales",
         postgresql_where=sa.text("wins"),
     )
+
+
+def _api_keys() -> None:
     op.create_table(
         "api_keys",
         sa.Column("workspace_id", sa.UUID(), nullable=False),
@@ -495,6 +553,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("workspace_id", "id", name=op.f("pk_api_keys")),
         schema="sales",
     )
+
+
+def _customers() -> None:
     op.create_table(
         "customers",
         sa.Column("workspace_id", sa.UUID(), nullable=False),
@@ -548,6 +609,9 @@ def upgrade() -> None:
         schema="sales",
         postgresql_where=sa.text("external_id IS NOT NULL"),
     )
+
+
+def _pins() -> None:
     op.create_table(
         "pins",
         sa.Column("workspace_id", sa.UUID(), nullable=False),
@@ -598,6 +662,9 @@ def upgrade() -> None:
         schema="sales",
         postgresql_where=sa.text("ended_at IS NULL"),
     )
+
+
+def _teams() -> None:
     op.create_table(
         "teams",
         sa.Column("workspace_id", sa.UUID(), nullable=False),
@@ -619,6 +686,9 @@ def upgrade() -> None:
     op.create_index(
         "uq_teams_name", "teams", ["workspace_id", sa.literal_column("lower(name)")], unique=True, schema="sales"
     )
+
+
+def _contacts() -> None:
     op.create_table(
         "contacts",
         sa.Column("workspace_id", sa.UUID(), nullable=False),
@@ -668,6 +738,9 @@ def upgrade() -> None:
         schema="sales",
         postgresql_where=sa.text("external_id IS NOT NULL"),
     )
+
+
+def _opportunities() -> None:
     op.create_table(
         "opportunities",
         sa.Column("workspace_id", sa.UUID(), nullable=False),
@@ -779,6 +852,9 @@ def upgrade() -> None:
         schema="sales",
         postgresql_where=sa.text("external_id IS NOT NULL"),
     )
+
+
+def _team_members() -> None:
     op.create_table(
         "team_members",
         sa.Column("workspace_id", sa.UUID(), nullable=False),
@@ -800,6 +876,9 @@ def upgrade() -> None:
     op.create_index(
         "ix_team_members_member", "team_members", ["workspace_id", "member_id"], unique=False, schema="sales"
     )
+
+
+def _interactions() -> None:
     op.create_table(
         "interactions",
         sa.Column("workspace_id", sa.UUID(), nullable=False),
@@ -879,6 +958,9 @@ def upgrade() -> None:
         schema="sales",
         postgresql_where=sa.text("external_id IS NOT NULL"),
     )
+
+
+def _opportunity_members() -> None:
     op.create_table(
         "opportunity_members",
         sa.Column("workspace_id", sa.UUID(), nullable=False),
@@ -907,6 +989,9 @@ def upgrade() -> None:
         unique=False,
         schema="sales",
     )
+
+
+def _transitions() -> None:
     op.create_table(
         "transitions",
         sa.Column("workspace_id", sa.UUID(), nullable=False),
@@ -973,6 +1058,9 @@ def upgrade() -> None:
         schema="sales",
         postgresql_where=sa.text("passage_id IS NOT NULL"),
     )
+
+
+def _interaction_contacts() -> None:
     op.create_table(
         "interaction_contacts",
         sa.Column("workspace_id", sa.UUID(), nullable=False),
@@ -998,6 +1086,9 @@ def upgrade() -> None:
         unique=False,
         schema="sales",
     )
+
+
+def _tasks() -> None:
     op.create_table(
         "tasks",
         sa.Column("workspace_id", sa.UUID(), nullable=False),
@@ -1070,6 +1161,44 @@ def upgrade() -> None:
         schema="sales",
         postgresql_where=sa.text("external_id IS NOT NULL"),
     )
+
+
+def upgrade() -> None:
+    op.execute("CREATE SCHEMA sales")
+    op.execute("CREATE SCHEMA scoring")
+    op.execute("CREATE SCHEMA events")
+    _outbox()
+    _attribute_definitions()
+    _audit_entries()
+    _idempotency_keys()
+    _import_chunks()
+    _import_errors()
+    _imports()
+    _processes()
+    _products()
+    _workspaces()
+    _dirty_marks()
+    _drains()
+    _loads()
+    _models()
+    _moves()
+    _scores()
+    _seats()
+    _members()
+    _policies()
+    _stages()
+    _api_keys()
+    _customers()
+    _pins()
+    _teams()
+    _contacts()
+    _opportunities()
+    _team_members()
+    _interactions()
+    _opportunity_members()
+    _transitions()
+    _interaction_contacts()
+    _tasks()
 
 
 def downgrade() -> None:

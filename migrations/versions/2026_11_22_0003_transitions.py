@@ -44,6 +44,12 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE
   wrong record;
 BEGIN
+  -- Whoever writes, one at a time for each opportunity: what is judged next must still hold at the commit.
+  PERFORM FROM sales.opportunities o
+  JOIN (SELECT DISTINCT workspace_id, opportunity_id FROM added) n
+    ON n.workspace_id = o.workspace_id AND n.opportunity_id = o.id
+  ORDER BY o.workspace_id, o.id FOR UPDATE OF o;
+
   -- Each row by itself: does it fit the opportunity as it stood before?
   SELECT * INTO wrong FROM (
     SELECT n.action, n.opportunity_id, o.status, s.key AS stage,

@@ -206,7 +206,7 @@ async def begin(request: Request) -> Tx:
     if key is None:
         await connection.execute(begin_sql(principal.workspace_id))
         return tx
-    tx.digest = key_digest(key, request)
+    tx.digest = key_digest(key, request, principal)
     tx.request_hash = await body_hash(request)
     try:
         await connection.execute(begin_sql(principal.workspace_id, hold_key(tx)))
@@ -215,12 +215,12 @@ async def begin(request: Request) -> Tx:
     return tx
 
 
-def key_digest(key: str, request: Request) -> bytes:
-    """One key is one request: the same key on another path is another request."""
+def key_digest(key: str, request: Request, principal: Principal) -> bytes:
+    """One key is one request of one member: on another path, or from somebody else, it is another request."""
     bare = key.strip().removeprefix('"').removesuffix('"')
     if not bare or len(bare) > 255:
         raise BadRequest("Idempotency-Key must have 1 to 255 characters.")
-    return hashlib.sha256(f"{request.method} {request.url.path}\n{bare}".encode()).digest()
+    return hashlib.sha256(f"{principal.member_id} {request.method} {request.url.path}\n{bare}".encode()).digest()
 
 
 async def body_hash(request: Request) -> bytes:

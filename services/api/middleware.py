@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import structlog
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -23,11 +24,16 @@ HEADERS = [
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"DENY"),
 ]
+# The one path whose body is streamed away instead of being held.
+UPLOADS = "/v1/imports"
 QUIET = {"/livez", "/readyz", "/startupz", "/metrics"}
 
 
-class BodyTooLarge(Exception):
-    """Raised out of `receive` when a body grows over its limit."""
+class BodyTooLarge(HTTPException):
+    """Raised out of `receive` when a body grows over its limit; the framework lets this kind of exception through."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(413, f"The body is larger than {limit} bytes.")
 
 
 class Edge:
@@ -63,14 +69,15 @@ class Edge:
                 message["headers"] = [*message["headers"], *own]
             await send(message)
 
-        limit = self._upload_limit if scope["path"].startswith("/v1/imports") else self._body_limit
+        uploads = scope["method"] == "POST" and scope["path"] == UPLOADS
+        limit = self._upload_limit if uploads else self._body_limit
         telemetry.ACTIVE_REQUESTS.inc()
         try:
             if _declared(headers) > limit:
-                raise BodyTooLarge
+                raise BodyTooLarge(limit)
             await self._app(scope, _bounded(receive, limit), send_with_headers)
-        except BodyTooLarge:
-            problem = PayloadTooLarge(f"The body is larger than {limit} bytes.")
+        except BodyTooLarge as error:
+            problem = PayloadTooLarge(error.detail)
             await problem_response(Request(scope), problem)(scope, receive, send_with_headers)
         except Exception as error:
             if sent:
@@ -96,7 +103,7 @@ def _bounded(receive: Receive, limit: int) -> Receive:
         if message["type"] == "http.request":
             received += len(message.get("body", b""))
             if received > limit:
-                raise BodyTooLarge
+                raise BodyTooLarge(limit)
         return message
 
     return bounded

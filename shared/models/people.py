@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     Boolean,
+    CheckConstraint,
     Column,
     DateTime,
     Index,
@@ -115,4 +116,5 @@ policies = tenant_table(
     Column("document", JSONB, nullable=False),
     *recorded_columns(),
     of_workspace("policies"),
+    CheckConstraint("id = workspace_id", name="one_a_workspace"),
 )

@@ -9,7 +9,9 @@ from typing import Any
 import asyncpg
 import pytest
 
+from shared.db import connect_arguments
 from shared.ids import new_id
+from tests.conftest import Servers
 from tests.support.caller import Caller
 
 
@@ -181,3 +183,35 @@ async def test_times_are_in_order_and_not_ahead(admin: Caller) -> None:
     assert ahead.json()["errors"][0]["code"] == "in_future"
     naive = await admin.transition(made["id"], "pass", occurred_at="2026-04-01T08:00:00")
     assert naive.status_code == 422
+
+
+async def test_two_hands_at_once_do_not_go_back_over_an_irreversible_milestone(
+    admin: Caller, servers: Servers, as_api: asyncpg.Connection
+) -> None:
+    """One passes the irreversible milestone while the other goes back over the one before it, both by SQL."""
+    process_id = await reversible_process(admin)
+    made = await passed(admin, 1, process_id=process_id)
+    stages = [stage["id"] for stage in (await admin.ok("GET", f"/v1/processes/{process_id}"))["stages"]]
+    history = (await admin.ok("GET", f"/v1/opportunities/{made['id']}/transitions"))["data"]
+    insert = (
+        "INSERT INTO sales.transitions (workspace_id, id, opportunity_id, action, stage_id, passage_id, occurred_at,"
+        " recorded_at) VALUES ($1, $2, $3, $4, $5, $6, now(), now())"
+    )
+    common = (admin.workspace_id, new_id(), made["id"])
+    other = await asyncpg.connect(**connect_arguments(servers.database_url, "sixteen_api"))
+    try:
+        for connection in (as_api, other):
+            await connection.execute(f"BEGIN; SELECT set_config('app.workspace_id', '{admin.workspace_id}', true)")
+        await as_api.execute(insert, *common, "pass", stages[1], None)
+        back = (admin.workspace_id, new_id(), made["id"], "back", stages[0], history[0]["id"])
+        waiting = asyncio.create_task(other.execute(insert, *back))
+        await asyncio.sleep(0.2)
+        assert not waiting.done()
+        await as_api.execute("COMMIT")
+        with pytest.raises(asyncpg.PostgresError) as refused:
+            await waiting
+        assert refused.value.sqlstate == "SX010"
+    finally:
+        await other.close()
+    after = await admin.ok("GET", f"/v1/opportunities/{made['id']}")
+    assert after["stage_position"] == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -76,6 +77,18 @@ async def test_what_is_wrong_is_a_problem(
     assert response.headers["content-type"] == "application/problem+json"
     assert body["request_id"] == response.headers["x-request-id"]
     assert body["code"] in Problem.registry
+
+
+async def test_a_body_that_grows_over_its_limit_is_too_large(admin: Caller) -> None:
+    """Sent in pieces, without a length that would tell; and on a path below the one that takes uploads."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(30):
+            yield b" " * 100_000
+
+    for path in ("/v1/customers", f"/v1/imports/{new_id()}:cancel"):
+        response = await admin.request("POST", path, content=pieces(), headers={**JSON, "Idempotency-Key": "big"})
+        assert (response.status_code, response.json()["code"]) == (413, "payload_too_large"), path
 
 
 async def test_json_of_great_depth_is_refused_and_not_fatal(admin: Caller) -> None:
@@ -179,6 +192,19 @@ class TestIdempotency:
         headers = {"Idempotency-Key": "k-4"}
         assert (await admin.post("/v1/customers", {"nmae": "A"}, headers=headers)).status_code == 422
         assert (await admin.post("/v1/customers", {"name": "A"}, headers=headers)).status_code == 201
+
+    async def test_a_key_is_of_the_member_who_used_it(self, admin: Caller) -> None:
+        """What was answered to one is not told to another who happens on the same key."""
+        rep, colleague = await admin.member("rep"), await admin.member("rep")
+        headers = {"Idempotency-Key": "1"}
+        made = await rep.make_opportunity()
+        path = f"/v1/opportunities/{made['id']}/transitions"
+        assert (await rep.post(path, {"action": "pass"}, headers=headers)).status_code == 200
+        assert (await colleague.post(path, {"action": "pass"}, headers=headers)).status_code == 404
+        first = await rep.post("/v1/customers", {"name": "A"}, headers=headers)
+        second = await colleague.post("/v1/customers", {"name": "A"}, headers=headers)
+        assert (first.status_code, second.status_code) == (201, 201)
+        assert first.json()["id"] != second.json()["id"]
 
     async def test_a_key_that_is_no_key_is_refused(self, admin: Caller) -> None:
         for key in ("", "x" * 256):
