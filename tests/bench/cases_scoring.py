@@ -98,6 +98,7 @@ async def change_to_rank(stack: Stack, results: Results) -> None:
     """From sending a change to the moment the focus list shows it, on an idle installation."""
     # A worker that is still starting would make the first sample its starting time.
     probes = free_port()
+    await _mark_all(stack)
     await stack.start("services.scoring.worker", SIXTEEN_METRICS_PORT=str(probes))
     await wait_for(f"http://127.0.0.1:{probes}/readyz")
     latencies = []
