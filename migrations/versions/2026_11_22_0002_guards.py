@@ -78,7 +78,6 @@ DELETED = (
     "team_members",
     "interaction_contacts",
     "opportunity_members",
-    "idempotency_keys",
     "import_chunks",
     "import_errors",
 )
@@ -106,19 +105,20 @@ GRANTS = [
     "GRANT INSERT ON scoring.moves TO sixteen_scoring",
 ]
 
-EXPIRED = "recorded_at < now() - interval '24 hours'"
-# The queues are taken from across workspaces: who is next must be seen before its workspace can be entered.
-CROSS_WORKSPACE = [
-    "CREATE POLICY any_workspace ON scoring.dirty_marks FOR SELECT TO sixteen_scoring USING (true)",
-    "CREATE POLICY any_workspace ON scoring.scores FOR SELECT TO sixteen_api USING (true)",
-    "CREATE POLICY any_workspace ON sales.imports FOR SELECT TO sixteen_api USING (true)",
-    "CREATE POLICY any_workspace ON scoring.seats FOR SELECT TO sixteen_api USING (true)",
-    # Answers nobody can ask for any more are forgotten for all workspaces together.
-    f"CREATE POLICY any_workspace ON sales.idempotency_keys FOR SELECT TO sixteen_api USING ({EXPIRED})",
-    f"CREATE POLICY any_expired ON sales.idempotency_keys FOR DELETE TO sixteen_api USING ({EXPIRED})",
-]
-# For the same sake the owner of the tables may count them whole, through two functions and no other way.
-COUNTED = ("scoring.dirty_marks", "events.outbox")
+# Marks are taken across workspaces by the process that judges them all: who is next must be seen before its workspace
+# can be entered, and the marks must be locked where they stand.
+CROSS_WORKSPACE = ["CREATE POLICY any_workspace ON scoring.dirty_marks FOR SELECT TO sixteen_scoring USING (true)"]
+# What else belongs to no workspace is done by the owner of the tables, through the functions below and no other way:
+# they count, name the ids of what is due, and forget what has expired.
+COUNTED = (
+    "scoring.dirty_marks",
+    "scoring.scores",
+    "scoring.seats",
+    "events.outbox",
+    "sales.imports",
+    "sales.idempotency_keys",
+)
+FORGET = "CREATE POLICY forgotten ON sales.idempotency_keys FOR DELETE TO CURRENT_USER USING (true)"
 
 ENSURE_PARTITIONS = """
 CREATE FUNCTION events.ensure_partitions(first_day date, last_day date) RETURNS integer
@@ -163,6 +163,43 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$
 $$
 """
 
+# Imports that wait for a worker, oldest first.
+DUE_IMPORTS = """
+CREATE FUNCTION sales.due_imports(most integer) RETURNS TABLE (workspace_id uuid, id uuid)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$
+  SELECT i.workspace_id, i.id FROM sales.imports i
+  WHERE i.status IN ('queued', 'running') AND coalesce(i.lease_until, '-infinity') < now()
+    AND coalesce(i.next_attempt_at, '-infinity') <= now()
+  ORDER BY i.recorded_at LIMIT most
+$$
+"""
+
+# Subjects whose time has come, after a place in the order of times and ids: many fall due at the same midnight.
+DUE_SUBJECTS = """
+CREATE FUNCTION scoring.due_{table}(after_time timestamptz, after_id uuid, most integer)
+RETURNS TABLE (workspace_id uuid, subject_type text, subject_id uuid, next_due_at timestamptz)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$
+  SELECT s.workspace_id, {type}, s.{id}, s.next_due_at FROM scoring.{table} s
+  WHERE s.next_due_at <= now() AND s.next_due_at >= after_time AND (s.next_due_at, s.{id}) > (after_time, after_id)
+  ORDER BY s.next_due_at, s.{id} LIMIT most
+$$
+"""
+
+# Answers that nobody can ask for any more; an answer younger than a day is never forgotten.
+PURGE_KEYS = """
+CREATE FUNCTION sales.purge_idempotency_keys(hours integer, most integer) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS $$
+  WITH old AS (
+    SELECT k.workspace_id, k.digest FROM sales.idempotency_keys k
+    WHERE k.recorded_at < now() - make_interval(hours => greatest(hours, 24)) ORDER BY k.recorded_at LIMIT most
+  ), gone AS (
+    DELETE FROM sales.idempotency_keys k USING old
+    WHERE k.workspace_id = old.workspace_id AND k.digest = old.digest RETURNING 1
+  )
+  SELECT count(*) FROM gone
+$$
+"""
+
 ATTRIBUTES_WITHIN = """
 CREATE FUNCTION sales.attributes_within(attributes jsonb, low jsonb, high jsonb) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
@@ -192,6 +229,30 @@ BEGIN
   RETURN dropped;
 END $$
 """
+
+
+# The functions that run as the owner, and who may call them.
+CALLABLE = {
+    "events.ensure_partitions(date, date)": "sixteen_api",
+    "events.drop_partitions(date)": "sixteen_api",
+    "events.horizon_age()": "sixteen_api",
+    "scoring.queue_depth()": "sixteen_api, sixteen_scoring",
+    "scoring.due_scores(timestamptz, uuid, integer)": "sixteen_api",
+    "scoring.due_seats(timestamptz, uuid, integer)": "sixteen_api",
+    "sales.due_imports(integer)": "sixteen_api",
+    "sales.purge_idempotency_keys(integer, integer)": "sixteen_api",
+}
+FUNCTIONS = (
+    ENSURE_PARTITIONS,
+    DROP_PARTITIONS,
+    ATTRIBUTES_WITHIN,
+    QUEUE_DEPTH,
+    HORIZON_AGE,
+    DUE_IMPORTS,
+    DUE_SUBJECTS.format(table="scores", type="'opportunity'::text", id="opportunity_id"),
+    DUE_SUBJECTS.format(table="seats", type="s.subject_type::text", id="subject_id"),
+    PURGE_KEYS,
+)
 
 
 def tenant_tables() -> list[tuple[str, str, str]]:
@@ -224,11 +285,12 @@ def upgrade() -> None:
     for table in COUNTED:
         op.execute(f"CREATE POLICY counted ON {table} FOR SELECT TO CURRENT_USER USING (true)")
     op.execute("GRANT SELECT ON public.alembic_version TO sixteen_api, sixteen_scoring")
-    for function in (ENSURE_PARTITIONS, DROP_PARTITIONS, ATTRIBUTES_WITHIN, QUEUE_DEPTH, HORIZON_AGE):
+    op.execute(FORGET)
+    for function in FUNCTIONS:
         op.execute(function)
-    for signature in ("ensure_partitions(date, date)", "drop_partitions(date)"):
-        op.execute(f"REVOKE ALL ON FUNCTION events.{signature} FROM PUBLIC")
-        op.execute(f"GRANT EXECUTE ON FUNCTION events.{signature} TO sixteen_api")
+    for signature, roles in CALLABLE.items():
+        op.execute(f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC")
+        op.execute(f"GRANT EXECUTE ON FUNCTION {signature} TO {roles}")
     op.execute("SELECT events.ensure_partitions(current_date - 1, current_date + 7)")
     # Queues turn over quickly: their dead rows must not wait for a fifth of the table.
     op.execute("ALTER TABLE scoring.dirty_marks SET (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01)")
@@ -237,8 +299,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("DROP FUNCTION events.ensure_partitions, events.drop_partitions, sales.attributes_within")
-    op.execute("DROP FUNCTION scoring.queue_depth, events.horizon_age")
+    for signature in (*CALLABLE, "sales.attributes_within(jsonb, jsonb, jsonb)"):
+        op.execute(f"DROP FUNCTION {signature}")
+    op.execute("DROP POLICY forgotten ON sales.idempotency_keys")
     for table in COUNTED:
         op.execute(f"DROP POLICY counted ON {table}")
     for statement in CROSS_WORKSPACE:

@@ -30,6 +30,47 @@ async def test_every_table_of_ours_has_forced_row_level_security(as_api: asyncpg
     assert [row["name"] for row in tables if not (row["enabled"] and row["forced"] and row["has_policy"])] == []
 
 
+async def test_no_second_policy_opens_a_table_to_the_api(as_api: asyncpg.Connection) -> None:
+    """Permissive policies are alternatives: one more of them would undo the tenant check."""
+    others = await as_api.fetch(
+        "SELECT p.polrelid::regclass::text AS name, p.polname FROM pg_policy p"
+        " WHERE p.polpermissive AND p.polname <> 'own_workspace' AND EXISTS (SELECT FROM unnest(p.polroles) r"
+        "   WHERE r = 0 OR pg_has_role('sixteen_api', r, 'USAGE'))"
+    )
+    assert [tuple(row) for row in others] == []
+
+
+async def test_what_runs_as_the_owner_is_for_the_services_alone(as_api: asyncpg.Connection) -> None:
+    """The functions that look past the tenants' wall: none is anybody's, and each says ids and counts at most."""
+    functions = await as_api.fetch(
+        "SELECT p.oid::regprocedure::text AS name, has_function_privilege('sixteen_api', p.oid, 'EXECUTE') AS of_api,"
+        "   p.proacl IS NULL OR EXISTS (SELECT FROM aclexplode(p.proacl) a WHERE a.grantee = 0) AS of_all"
+        " FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace"
+        " WHERE p.prosecdef AND n.nspname IN ('sales', 'scoring', 'events') AND p.prorettype <> 'trigger'::regtype"
+    )
+    assert len(functions) >= 8
+    assert [row["name"] for row in functions if row["of_all"]] == []
+    assert all(row["of_api"] for row in functions)
+
+
+async def test_without_a_workspace_queues_are_empty_too(admin: Caller, as_api: asyncpg.Connection) -> None:
+    async with admin.state.database.transaction(admin.workspace_id) as tx:
+        await tx.connection.execute(
+            "INSERT INTO sales.idempotency_keys (workspace_id, digest, request_hash, recorded_at)"
+            " VALUES ($1, '', '', now() - interval '25 hours')",
+            admin.workspace_id,
+        )
+        await tx.connection.execute(
+            "INSERT INTO sales.imports (workspace_id, id, kind, format, mapping, status, created_by, occurred_at,"
+            " recorded_at, updated_at) VALUES ($1, $2, 'customers', 'csv', '{}', 'cancelled', $3, now(), now(), now())",
+            admin.workspace_id,
+            new_id(),
+            admin.member_id,
+        )
+    for table in ("sales.imports", "sales.idempotency_keys", "scoring.scores", "scoring.seats"):
+        assert await as_api.fetchval(f"SELECT count(*) FROM {table}") == 0, table
+
+
 async def test_partitions_can_not_be_read_around_their_table(as_api: asyncpg.Connection) -> None:
     """A policy on a partitioned table does not guard its partitions when they are named themselves."""
     readable = await as_api.fetchval(

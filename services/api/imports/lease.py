@@ -13,8 +13,8 @@ from shared.ids import new_id
 
 _DUE = "status IN ('queued', 'running') AND coalesce(lease_until, '-infinity') < now()"
 _TIME = "coalesce(next_attempt_at, '-infinity') <= now()"
-# Over all workspaces.
-DUE = f"SELECT workspace_id, id FROM sales.imports WHERE {_DUE} AND {_TIME} ORDER BY recorded_at LIMIT 50"
+# Over all workspaces; the same condition as that of the claim.
+DUE = "SELECT workspace_id, id FROM sales.due_imports(50)"
 CLAIM = sql(
     f"""
     UPDATE sales.imports i SET status = 'running', lease_token = :token, attempts = attempts + 1,

@@ -14,14 +14,9 @@ from shared.effects import BULK
 _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST: Final = UUID(int=0)
 # Over all workspaces, from where the last look ended: many subjects fall due at the same midnight.
-_DUE: Final = """
-SELECT workspace_id, {type} AS subject_type, {id} AS subject_id, next_due_at FROM scoring.{table}
-WHERE next_due_at <= $1 AND next_due_at >= $2 AND (next_due_at, {id}) > ($2, $3)
-ORDER BY next_due_at, {id} LIMIT $4
-"""
 SOURCES: Final = {
-    "scores": _DUE.format(table="scores", type="'opportunity'", id="opportunity_id"),
-    "seats": _DUE.format(table="seats", type="subject_type", id="subject_id"),
+    name: f"SELECT workspace_id, subject_type, subject_id, next_due_at FROM scoring.due_{name}($1, $2, $3)"
+    for name in ("scores", "seats")
 }
 # A subject that is marked already stays as it is: it will be judged, and its mark must not grow a new version.
 MARK = sql(
@@ -55,8 +50,8 @@ class Clockwork:
         return more
 
     async def _page(self, name: str, query: str) -> bool:
-        place, now = self._places[name], datetime.now(UTC)
-        rows = await self._database.pool.fetch(query, now, place.at, place.id, self._most)
+        place = self._places[name]
+        rows = await self._database.pool.fetch(query, place.at, place.id, self._most)
         by_workspace: dict[UUID, list[Any]] = {}
         for row in rows:
             by_workspace.setdefault(row["workspace_id"], []).append(row)

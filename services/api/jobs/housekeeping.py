@@ -13,12 +13,7 @@ log = structlog.get_logger(__name__)
 PARTITION_SECONDS: Final = 3600.0
 PURGE_SECONDS: Final = 300.0
 _PURGED_AT_ONCE: Final = 5_000
-_PURGE: Final = """
-DELETE FROM sales.idempotency_keys WHERE (workspace_id, digest) IN (
-  SELECT workspace_id, digest FROM sales.idempotency_keys
-  WHERE recorded_at < now() - make_interval(hours => $1) ORDER BY recorded_at LIMIT $2
-)
-"""
+_PURGE: Final = "SELECT sales.purge_idempotency_keys($1, $2)"
 
 
 class Housekeeping:
@@ -45,5 +40,5 @@ class Housekeeping:
 
     async def purge_keys(self) -> bool:
         """Forgets old answers, a batch at a time, of all workspaces; True where there is another batch."""
-        status = await self._database.pool.execute(_PURGE, self._hours, _PURGED_AT_ONCE)
-        return int(status.rsplit(" ", 1)[-1]) == _PURGED_AT_ONCE
+        purged = await self._database.pool.fetchval(_PURGE, self._hours, _PURGED_AT_ONCE)
+        return int(purged) == _PURGED_AT_ONCE
