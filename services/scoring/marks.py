@@ -30,20 +30,24 @@ SELECT workspace_id, lane FROM due ORDER BY lane, marked_at
 _DEPTH = "SELECT count(*) AS depth, extract(epoch FROM now() - min(marked_at))::float8 AS age FROM scoring.dirty_marks"
 _ADD_DRAIN = sql("INSERT INTO scoring.drains (workspace_id) VALUES (:workspace_id) ON CONFLICT DO NOTHING")
 _LOCK_DRAIN = sql(
-    "SELECT cursor, cursor_ownerless, cursor_version FROM scoring.drains"
+    "SELECT cursor, cursor_ownerless, cursor_version,"
+    " extract(epoch FROM clock_timestamp() - last_drained_at)::float8 AS rested FROM scoring.drains"
     " WHERE workspace_id = :workspace_id FOR UPDATE SKIP LOCKED"
 )
 _KNOWN_DRAIN = sql("SELECT 1 FROM scoring.drains WHERE workspace_id = :workspace_id")
 _MOVE_CURSOR = sql(
     "UPDATE scoring.drains SET cursor = :cursor, cursor_ownerless = :ownerless, cursor_version = :version,"
-    " last_drained_at = now() WHERE workspace_id = :workspace_id"
+    " last_drained_at = clock_timestamp() WHERE workspace_id = :workspace_id"
 )
-_TAKE = sql(
+_MARK = (
     "SELECT subject_type, subject_id, version, lane, cause, marked_at,"
     " extract(epoch FROM now() - marked_at)::float8 AS waited"
-    " FROM scoring.dirty_marks"
-    " WHERE workspace_id = :workspace_id AND marked_at <= now()"
-    " ORDER BY lane, marked_at, subject_id LIMIT :limit"
+    " FROM scoring.dirty_marks WHERE workspace_id = :workspace_id AND marked_at <= now()"
+)
+# The workspace's own mark is always among them: behind a full batch of others it would never be seen.
+_TAKE = sql(
+    f"({_MARK} AND subject_type <> 'workspace' ORDER BY lane, marked_at, subject_id LIMIT :limit)"
+    f" UNION ALL ({_MARK} AND subject_type = 'workspace')"
 )
 # Rows that a request is upserting at this moment are passed over: they stay marked anyway, and nobody waits.
 _VERSIONS = """
@@ -99,11 +103,13 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """How far a whole re-score has come: through the owners up to `at`, or through the ownerless opportunities."""
+    """How far a whole re-score has come: through the owners up to `at`, or through the ownerless opportunities.
+    `rested` are the seconds since the last part of one; None before the first."""
 
     at: UUID | None
     ownerless: bool
     version: int | None
+    rested: float | None = None
 
 
 async def due_workspaces(database: Database) -> list[tuple[UUID, bool]]:
@@ -128,11 +134,11 @@ async def lock(tx: Tx) -> Cursor | None:
         row = await tx.row(_LOCK_DRAIN)
         if row is None:
             return None
-    return Cursor(row["cursor"], row["cursor_ownerless"], row["cursor_version"])
+    return Cursor(row["cursor"], row["cursor_ownerless"], row["cursor_version"], row["rested"])
 
 
 async def take(tx: Tx, limit: int) -> list[Taken]:
-    """The due marks of the workspace, interactive ones first, oldest first."""
+    """The first `limit` due marks of subjects, interactive ones first, oldest first; then the workspace's own."""
     return [Taken.of(row) for row in await tx.rows(_TAKE, limit=limit)]
 
 

@@ -16,6 +16,12 @@ class ScoringSettings(Settings):
     rescore_batch: int = Field(
         default=40_000, ge=1, le=100_000, description="Subjects judged in one part of a whole re-score."
     )
+    rescore_contested_batch: int = Field(
+        default=4_000, ge=1, le=100_000, description="The same while interactive work waits behind the part."
+    )
+    rescore_wait_seconds: float = Field(
+        default=1, gt=0, description="A whole re-score waits for interactive work at most this long between two parts."
+    )
     rescore_shares: int = Field(default=2, ge=1, le=16, description="Transactions that share a part of a re-score.")
     sweep_seconds: float = Field(default=0.5, gt=0, le=1, description="Looks for marks at least this often.")
     poison_seconds: float = Field(default=60, gt=0, description="A mark that can't be judged rests for this long.")

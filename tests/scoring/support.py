@@ -64,7 +64,7 @@ class World:
                 zone,
                 NOW,
             )
-        await self.insert("sales.policies", [{"id": new_id(), "document": policy or {}, **FACT}])
+        await self.insert("sales.policies", [{"id": self.id, "document": policy or {}, **FACT}])
         await self.insert(
             "sales.processes", [{"id": self.process_id, "key": "p", "name_en": "P", "is_default": True, **FACT}]
         )

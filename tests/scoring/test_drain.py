@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from datetime import date, timedelta
 from typing import Any
@@ -209,6 +210,26 @@ async def test_a_whole_rescore_waits_for_interactive_work_and_reaches_everything
     scored = await world.read("SELECT opportunity_id FROM scoring.scores WHERE workspace_id = $1")
     assert {row["opportunity_id"] for row in scored} == {*owned, *ownerless}
     assert await world.marks() == []
+
+
+@pytest.mark.parametrize("drain_batch", [1, 1_000])
+async def test_a_whole_rescore_gets_its_turns_amid_steady_interactive_work(world: World, drain_batch: int) -> None:
+    world.context.settings = world.context.settings.model_copy(
+        update={"drain_batch": drain_batch, "rescore_wait_seconds": 0.1, "rescore_contested_batch": 4}
+    )
+    reps = [await world.member() for _ in range(3)]
+    owned = [opportunity for rep in reps for opportunity in await world.opportunities(rep, 4)]
+    await world.mark("workspace", lane=1, event="policy.updated")
+    judged = []
+    async with asyncio.timeout(20):
+        while ("workspace", world.id) in await world.marks():
+            await world.mark("opportunity", owned[0], owned[1])
+            judged.append((await drain(world.context, world.id)).judged)
+    scored = await world.read("SELECT opportunity_id FROM scoring.scores WHERE workspace_id = $1")
+    assert {row["opportunity_id"] for row in scored} == set(owned)
+    parts = [place for place, count in enumerate(judged) if count == 4]
+    assert len(parts) == 3, "interactive work shrinks the parts to one owner each"
+    assert all(later - earlier > 1 for earlier, later in itertools.pairwise(parts)), "no two parts in a row"
 
 
 async def test_a_policy_changed_during_a_rescore_begins_it_again(world: World) -> None:

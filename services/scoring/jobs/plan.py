@@ -73,19 +73,26 @@ def _halfway(plan: Plan, chosen: Selection, last: bytes) -> Plan:
 
 
 async def make_plan(tx: Tx, settings: ScoringSettings, cursor: Cursor) -> Plan | None:
-    """What is to be done next; None when nothing is due. A whole re-score waits for interactive work."""
+    """What is to be done next; None when nothing is due.
+
+    A whole re-score waits for interactive work, but not for ever: after `rescore_wait_seconds` comes a small part of
+    it all the same, and then interactive work again.
+    """
     taken = await marks.take(tx, settings.drain_batch)
     single = [mark for mark in taken if mark.type != WORKSPACE]
     whole = next((mark for mark in taken if mark.type == WORKSPACE), None)
-    if whole is not None and not any(mark.lane == INTERACTIVE for mark in single):
-        return await _next_part(tx, settings, cursor, whole)
+    if whole is not None:
+        if not any(mark.lane == INTERACTIVE for mark in single):
+            return await _next_part(tx, settings.rescore_batch, cursor, whole)
+        rested = whole.waited if cursor.rested is None else min(whole.waited, cursor.rested)
+        if rested > settings.rescore_wait_seconds:
+            return await _next_part(tx, settings.rescore_contested_batch, cursor, whole)
     return _of_marks(single) if single else None
 
 
-async def _next_part(tx: Tx, settings: ScoringSettings, cursor: Cursor, whole: Taken) -> Plan:
-    """The next part of a whole re-score. It goes owner by owner, so that nobody is ranked while half of their subjects
+async def _next_part(tx: Tx, limit: int, cursor: Cursor, whole: Taken) -> Plan:
+    """The next part of a whole re-score, of about `limit` subjects. It goes owner by owner, so that nobody is ranked while half of their subjects
     are judged by an old policy, and from the beginning when the mark has moved meanwhile."""
-    limit = settings.rescore_batch
     if cursor.version != whole.version:
         cursor = Cursor(None, ownerless=False, version=whole.version)
     if not cursor.ownerless:
