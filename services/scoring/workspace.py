@@ -69,7 +69,7 @@ async def read_workspace(tx: Tx, now: datetime) -> Workspace | None:
     if row is None:
         return None
     document: Mapping[str, Any] = row["document"]
-    offset = ZoneInfo(row["time_zone"]).utcoffset(now.replace(tzinfo=None))
+    offset = now.astimezone(ZoneInfo(row["time_zone"])).utcoffset()
     hours = offset.total_seconds() / 3600 if offset else 0.0
     return Workspace(
         tx.workspace_id, row["currency"], policy_of(document, hours), rates_of(document, row["currency"]), now

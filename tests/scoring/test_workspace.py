@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 
 from services.scoring.core.policy import Policy
-from services.scoring.workspace import own_policy, policy_of, rates_of
+from services.scoring.workspace import own_policy, policy_of, rates_of, read_workspace
+from tests.scoring.support import World
 
 
 def test_what_a_document_leaves_out_is_the_default() -> None:
@@ -34,3 +37,25 @@ def test_own_capacities_stay_nested() -> None:
     assert own_policy(policy, (None, None, None)) is policy
     assert own_policy(policy, (200, None, None)).capacities == (200, 200, 400)
     assert own_policy(policy, (None, 5, 3)).capacities == (16, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("zone", "now", "hours"),
+    [
+        ("America/New_York", "2026-03-08T06:59:59Z", -5),
+        ("America/New_York", "2026-03-08T07:00:00Z", -4),
+        ("America/New_York", "2026-11-01T05:59:59Z", -4),
+        ("America/New_York", "2026-11-01T06:00:00Z", -5),
+        ("Australia/Lord_Howe", "2026-04-04T14:59:59Z", 11),
+        ("Australia/Lord_Howe", "2026-04-04T15:00:00Z", 10.5),
+        ("Asia/Kathmandu", "2026-03-08T07:00:00Z", 5.75),
+    ],
+)
+async def test_the_offset_is_that_of_the_moment_to_the_second_of_the_change_of_clocks(
+    world: World, zone: str, now: str, hours: float
+) -> None:
+    await world.write("UPDATE sales.workspaces SET time_zone = $2 WHERE id = $1", zone)
+    async with world.context.database.transaction(world.id) as tx:
+        workspace = await read_workspace(tx, datetime.fromisoformat(now))
+    assert workspace is not None
+    assert workspace.policy.utc_offset_hours == hours
