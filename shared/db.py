@@ -136,10 +136,20 @@ class Database:
             except BaseException:
                 await rollback(connection)
                 raise
-            await connection.execute("COMMIT")
+            await commit(connection)
 
     async def close(self) -> None:
         await self.pool.close()
+
+
+async def commit(connection: Connection) -> None:
+    """Commits. Raises InFailedSQLTransactionError where a statement had failed and nobody let it through.
+
+    PostgreSQL answers such a COMMIT with ROLLBACK, which is no error to the driver: a 2xx without its row.
+    """
+    answer = await connection.execute("COMMIT")
+    if answer != "COMMIT":
+        raise asyncpg.InFailedSQLTransactionError("a statement of this transaction had failed: nothing was committed")
 
 
 async def rollback(connection: Connection) -> None:

@@ -31,7 +31,7 @@ from services.api.errors import (
 )
 from services.api.state import State
 from shared.clock import Clock
-from shared.db import Connection, Tx, begin_sql, rollback, sql
+from shared.db import Connection, Tx, begin_sql, commit, rollback, sql
 from shared.outbox import WRITE_EFFECTS, WRITE_EFFECTS_AND_ANSWER, effect_values
 from shared.queue import DRAIN, SCORING_QUEUE
 from shared.tenancy import Principal
@@ -144,7 +144,7 @@ async def _finish(request: Request, response: Response) -> None:
         return
     state: State = request.app.state.sixteen
     await _write_effects(tx, request, response)
-    await tx.connection.execute("COMMIT")
+    await commit(tx.connection)
     request.scope.pop("sixteen.tx")
     await state.database.pool.release(tx.connection)  # type: ignore[arg-type]
     if tx.effects.marks:
