@@ -41,8 +41,6 @@ class Principal:
     owner_ids: tuple[UUID, ...] = ()
     name: str = ""
     key_id: UUID | None = None
-    request_id: str | None = None
-    traceparent: str | None = None
     binds: dict[str, Any] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -82,6 +80,7 @@ def visible(table: Table, reach: Reach) -> ColumnElement[bool] | None:
         shared = exists().where(
             opportunities.c.workspace_id == customers.c.workspace_id,
             opportunities.c.customer_id == customers.c.id,
+            opportunities.c.deleted_at.is_(None),
             _opportunity_visible(reach),
         )
         return or_(_owned(customers, reach), shared)
@@ -122,6 +121,7 @@ def _through(table: Table, reach: Reach) -> ColumnElement[bool]:
     by_opportunity: ColumnElement[bool] = exists().where(
         opportunities.c.workspace_id == table.c.workspace_id,
         opportunities.c.id == table.c.opportunity_id,
+        opportunities.c.deleted_at.is_(None),
         _opportunity_visible(reach) if reach is not Reach.ALL else false(),
     )
     return or_(by_customer, by_opportunity)

@@ -184,9 +184,9 @@ def _member(archive: tarfile.TarFile, name: str) -> Any:
 
 def _swap(layout: Layout, unfinished: Path, folder: Path) -> None:
     """Put the loaded cluster and the keys in place; the old cluster is kept until all of it stands."""
-    before = layout.root / "postgres.before-restore"
-    shutil.rmtree(before, ignore_errors=True)
+    before = layout.before_restore
     if layout.postgres.exists():
+        shutil.rmtree(before, ignore_errors=True)
         layout.postgres.rename(before)
     (unfinished / "postgres").rename(layout.postgres)
     for key in KEYS:

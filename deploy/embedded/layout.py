@@ -42,6 +42,11 @@ class Layout:
         return self.root / "postgres"
 
     @property
+    def before_restore(self) -> Path:
+        """The cluster that a restore is about to replace; there only while it does."""
+        return self.root / "postgres.before-restore"
+
+    @property
     def redis(self) -> Path:
         return self.root / "redis"
 
@@ -92,6 +97,7 @@ def exclusive(layout: Layout) -> Iterator[None]:
             ) from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        _finish_swap(layout)
         yield
     finally:
         os.close(descriptor)
@@ -146,3 +152,9 @@ def _temporary_folder(user: ServerUser | None) -> Path:
 def _remove_socket_folder(folder: Path) -> None:
     if folder.name.startswith("sixteen-") and folder.is_dir():
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _finish_swap(layout: Layout) -> None:
+    """Puts back the cluster of a restore that died between its two renames: it is the only copy."""
+    if layout.before_restore.exists() and not layout.postgres.exists():
+        layout.before_restore.rename(layout.postgres)

@@ -143,3 +143,10 @@ async def test_the_command_line_backs_up_and_restores(tmp_path: Path) -> None:
     assert output.startswith("Restored from")
     async with embedded_servers(tmp_path / "two", durable=False, redis=False) as servers:
         assert await read_kept(servers.superuser_url) == [16]
+
+
+async def test_a_restore_that_died_between_its_renames_has_lost_nothing(tmp_path: Path) -> None:
+    await make_data(tmp_path / "one", 16)
+    (tmp_path / "one" / "postgres").rename(tmp_path / "one" / "postgres.before-restore")
+    async with embedded_servers(tmp_path / "one", durable=False, redis=False) as servers:
+        assert await read_kept(servers.superuser_url) == [16]
