@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from typing import Any
+from uuid import UUID
 
 import pytest
 
+from shared.db import sql
 from shared.ids import new_id
 from tests.support.caller import Caller
 from tests.support.flow import in_days, money
 from tests.support.traces import everything, traces
 
 UPSERT = "/v1/customers/by-external-id/erp/1"
+LOCK_CUSTOMER = sql("SELECT FROM sales.customers WHERE workspace_id = :workspace_id AND id = :id FOR UPDATE")
+DELETE_CUSTOMER = sql("UPDATE sales.customers SET deleted_at = now() WHERE workspace_id = :workspace_id AND id = :id")
 
 
 async def names(caller: Caller, **params: Any) -> list[str]:
@@ -34,6 +38,7 @@ async def names(caller: Caller, **params: Any) -> list[str]:
         ({"owner_id": str(new_id())}, "/owner_id"),
         ({"occurred_at": "2026-01-01"}, "/occurred_at"),
         ({"occurred_at": "2026-01-01T00:00:00"}, "/occurred_at"),
+        ({"occurred_at": "2999-01-01T00:00:00Z"}, "/occurred_at"),
         ({"attributes": {"colour": "red"}}, "/attributes/colour"),
         ({"attributes": []}, "/attributes"),
         ({"id": "0198"}, "/id"),
@@ -99,6 +104,7 @@ class TestOwners:
         left = (await traces(admin)).since(before)
         assert {row["type"] for row in left.events} == {"customer.reassigned"}
         assert left.events[0]["data"]["from_owner_id"] == str(rep.member_id)
+        assert "a better fit" not in str([*left.events, *left.audit]), "a manager's own words"
         assert {key for key in left.marks if key[0] == "owner"} == {
             ("owner", str(rep.member_id)),
             ("owner", str(mate.member_id)),
@@ -180,23 +186,21 @@ class TestUpsert:
         made = await mate.ok("PUT", UPSERT, {"name": "A mate's"})
         assert (await rep.put(UPSERT, {"name": "Mine"})).status_code == 404
         refused = await mate.put(UPSERT, {"name": "A mate's", "owner_id": str(rep.member_id)})
-        assert refused.status_code == 403
+        assert (refused.status_code, refused.json()["errors"][0]["code"]) == (422, "immutable")
         assert (await admin.ok("GET", f"/v1/customers/{made['id']}"))["owner_id"] == str(mate.member_id)
 
-    async def test_a_change_of_owner_by_upsert_is_a_handover(self, admin: Caller) -> None:
+    async def test_the_owner_is_changed_by_a_handover_alone(self, admin: Caller) -> None:
+        """A handover has a reason; another system's nightly run has none."""
         rep, mate = await admin.member("rep"), await admin.member("rep")
         made = await rep.ok("PUT", UPSERT, {"name": "A"})
-        mute = {"kind": "mute", "subject_type": "customer", "subject_id": made["id"], "reason": "later"}
-        await rep.ok("POST", "/v1/focus/pins", {**mute, "expires_at": in_days(5)})
-        before = await traces(admin)
-        await admin.ok("PUT", UPSERT, {"name": "A", "owner_id": str(mate.member_id)})
-        left = (await traces(admin)).since(before)
-        assert {key for key in left.marks if key[0] == "owner"} == {
-            ("owner", str(rep.member_id)),
-            ("owner", str(mate.member_id)),
-        }
-        pins = await admin.ok("GET", "/v1/focus/pins", params={"active": True, "owner_id": str(rep.member_id)})
-        assert pins["data"] == []
+        before = await everything(admin)
+        for owner_id in (str(mate.member_id), None):
+            refused = await admin.put(UPSERT, {"name": "B", "owner_id": owner_id})
+            errors = refused.json()["errors"]
+            assert (refused.status_code, errors[0]["pointer"], errors[0]["code"]) == (422, "/owner_id", "immutable")
+        assert await everything(admin) == before
+        same = await admin.ok("PUT", UPSERT, {"name": "B", "owner_id": made["owner_id"]})
+        assert (same["name"], same["owner_id"]) == ("B", made["owner_id"])
 
     async def test_a_replacement_needs_what_a_new_one_needs(self, admin: Caller) -> None:
         """What is required can't be lost by replacing (FIELD, defect 18)."""
@@ -241,6 +245,45 @@ class TestDeletion:
         await admin.ok("POST", f"/v1/customers/{customer}:restore")
         assert (await admin.transition(lost["id"], "reopen")).status_code == 200
         assert (await admin.post(f"/v1/opportunities/{gone['id']}:restore")).status_code == 200
+
+    async def test_a_win_is_not_voided_at_a_deleted_customer(self, admin: Caller) -> None:
+        won = await admin.make_opportunity()
+        for _ in range(6):
+            await admin.transition(won["id"], "pass")
+        await admin.ok("DELETE", f"/v1/customers/{won['customer_id']}")
+        refused = await admin.transition(won["id"], "void", reason="the wrong deal")
+        assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+        await admin.ok("POST", f"/v1/customers/{won['customer_id']}:restore")
+        assert (await admin.transition(won["id"], "void", reason="the wrong deal")).status_code == 200
+
+    @pytest.mark.parametrize("attributes", [{}, {"area": 3}])
+    async def test_nothing_is_opened_while_its_customer_is_being_deleted(
+        self, admin: Caller, attributes: dict[str, Any]
+    ) -> None:
+        """An opportunity made at the same time waits for the deletion, by whichever way it is checked."""
+        definition = {"subject": "opportunity", "key": "area", "kind": "number", "label": {"en": "Area"}}
+        await admin.ok("POST", "/v1/attributes", definition)
+        customer = UUID((await admin.make_customer())["id"])
+        body = {"name": "x", "customer_id": str(customer), "attributes": attributes}
+        async with admin.state.database.transaction(admin.workspace_id) as tx:
+            await tx.run(LOCK_CUSTOMER, id=customer)
+            await tx.run(DELETE_CUSTOMER, id=customer)
+            made = asyncio.create_task(admin.post("/v1/opportunities", body))
+            await asyncio.sleep(0.3)
+            assert not made.done()
+        refused = await made
+        assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/customer_id")
+
+    async def test_a_deletion_waits_for_an_opportunity_that_is_being_made(self, admin: Caller) -> None:
+        statuses = []
+        for _ in range(10):
+            customer = (await admin.make_customer())["id"]
+            made, gone = await asyncio.gather(
+                admin.post("/v1/opportunities", {"name": "x", "customer_id": customer}),
+                admin.delete(f"/v1/customers/{customer}"),
+            )
+            statuses.append((made.status_code, gone.status_code))
+        assert set(statuses) <= {(201, 409), (422, 204)}
 
     async def test_restoring_what_is_there_changes_nothing(self, admin: Caller) -> None:
         made = await admin.make_customer()

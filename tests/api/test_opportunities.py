@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from services.api.state import State
+from shared.clock import FixedClock, SystemClock
 from shared.ids import new_id
 from tests.conftest import Servers
 from tests.support.caller import Caller
 from tests.support.flow import money, own_stages
 from tests.support.scoring import drain
-from tests.support.traces import everything
+from tests.support.traces import everything, traces
 
 UPSERT = "/v1/opportunities/by-external-id/erp/1"
 
@@ -53,6 +56,7 @@ async def names(caller: Caller, **params: Any) -> list[str]:
         ({"product_id": str(new_id())}, "/product_id"),
         ({"owner_id": str(new_id())}, "/owner_id"),
         ({"attributes": {"area": 1}}, "/attributes/area"),
+        ({"occurred_at": "2999-01-01T00:00:00Z"}, "/occurred_at"),
         ({"name": " "}, "/name"),
         ({"id": "7b0c0c0e-6f3b-4d1c-9a3e-0d8a3f0b1c2d"}, "/id"),
     ],
@@ -197,6 +201,21 @@ class TestOwners:
         assert await names(rep, unassigned=True) == []
         assert await everything(admin) == before
 
+    async def test_a_deleted_opportunity_shows_nobody_its_customer(self, admin: Caller) -> None:
+        owner, mate = await admin.member("rep"), await admin.member("rep")
+        made = await owner.make_opportunity()
+        path, customer = f"/v1/opportunities/{made['id']}", f"/v1/customers/{made['customer_id']}"
+        await owner.ok("POST", f"{path}/members", {"member_id": str(mate.member_id)})
+        touch = {"kind": "call", "customer_id": made["customer_id"], "opportunity_id": made["id"]}
+        touched = await owner.ok("POST", "/v1/interactions", {**touch, "occurred_at": "2026-01-01T00:00:00Z"})
+        seen = [customer, f"/v1/interactions/{touched['id']}"]
+        assert [(await mate.get(each)).status_code for each in seen] == [200, 200]
+        await owner.ok("DELETE", path)
+        assert [(await mate.get(each)).status_code for each in seen] == [404, 404]
+        assert [(await owner.get(each)).status_code for each in seen] == [200, 200]
+        await owner.ok("POST", f"{path}:restore")
+        assert [(await mate.get(each)).status_code for each in seen] == [200, 200]
+
     async def test_members_take_part_until_they_no_longer_do(self, admin: Caller) -> None:
         rep, mate, third = [await admin.member("rep") for _ in range(3)]
         made = await rep.make_opportunity()
@@ -259,6 +278,45 @@ class TestUpsert:
         assert {answer.status_code for answer in answers} <= {200, 201, 409}
         assert len({answer.json()["id"] for answer in answers if answer.is_success}) == 1
         assert await names(admin) == ["A"]
+
+    async def test_a_replacement_needs_what_a_new_one_needs(self, admin: Caller) -> None:
+        body = {"name": "A", "customer_id": (await admin.make_customer())["id"]}
+        await admin.ok("PUT", UPSERT, body)
+        definition = {"subject": "opportunity", "key": "area", "kind": "number", "label": {"en": "A"}, "required": True}
+        await admin.ok("POST", "/v1/attributes", definition)
+        refused = await admin.put(UPSERT, body)
+        assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/attributes/area")
+        assert (await admin.put(UPSERT, {**body, "attributes": {"area": 3}})).status_code == 200
+
+    async def test_nothing_comes_back_at_a_deleted_customer(self, admin: Caller) -> None:
+        body = {"name": "A", "customer_id": (await admin.make_customer())["id"]}
+        made = await admin.ok("PUT", UPSERT, body)
+        await admin.ok("DELETE", f"/v1/opportunities/{made['id']}")
+        await admin.ok("DELETE", f"/v1/customers/{body['customer_id']}")
+        before = await everything(admin)
+        refused = await admin.put(UPSERT, body)
+        assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+        assert await everything(admin) == before
+
+    async def test_a_deleted_product_is_nobody_s_choice(self, admin: Caller) -> None:
+        """It stays where it was chosen before."""
+        kept, gone = [await admin.ok("POST", "/v1/products", {"name": name}) for name in ("Press", "Lathe")]
+        body = {"name": "A", "customer_id": (await admin.make_customer())["id"], "product_id": kept["id"]}
+        path = f"/v1/opportunities/{(await admin.ok('PUT', UPSERT, body))['id']}"
+        for each in (kept, gone):
+            await admin.ok("DELETE", f"/v1/products/{each['id']}")
+        wrong = {"product_id": gone["id"]}
+        batch = {"operations": [{"kind": "update", "id": path[-36:], "body": wrong}]}
+        for refused, pointer in (
+            (await admin.patch(path, wrong), "/product_id"),
+            (await admin.put(UPSERT, body | wrong), "/product_id"),
+            (await admin.post("/v1/opportunities", body | wrong), "/product_id"),
+            (await admin.post("/v1/opportunities:batch", batch), "/operations/0/body/product_id"),
+        ):
+            assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, pointer)
+        assert (await admin.patch(path, {"product_id": kept["id"]})).status_code == 200
+        assert (await admin.ok("PUT", UPSERT, {**body, "name": "B"}))["product_id"] == kept["id"]
+        assert (await admin.ok("PATCH", path, {"product_id": None}))["product_id"] is None
 
 
 class TestLists:
@@ -340,6 +398,51 @@ async def test_soft_deletion_and_restore(admin: Caller) -> None:
     assert (await admin.transition(made["id"], "pass")).status_code == 404
     restored = await admin.ok("POST", f"{path}:restore")
     assert (restored["deleted_at"], restored["stage_position"], restored["version"]) == (None, 1, 4)
+
+
+async def test_what_people_wrote_is_in_the_history_alone(admin: Caller) -> None:
+    """Codes of the catalog are told; reasons in words and attributes enter neither events nor the audit."""
+    words = "because of Ms. Wang's divorce"
+    definition = {"subject": "opportunity", "key": "remark", "kind": "text", "label": {"en": "Remark"}}
+    await admin.ok("POST", "/v1/attributes", definition)
+    made = await admin.make_opportunity(attributes={"remark": words})
+    path = f"/v1/opportunities/{made['id']}"
+    await admin.ok("PATCH", path, {"attributes": {"remark": f"{words}!"}})
+    await admin.ok("POST", f"{path}:reassign", {"owner_id": str(admin.member_id), "reason": words})
+    for _ in range(6):
+        await admin.transition(made["id"], "pass")
+    await admin.transition(made["id"], "void", reason=words)
+    await admin.transition(made["id"], "pass")
+    await admin.transition(made["id"], "cancel", reason=words)
+    await admin.ok("PATCH", path, {"name": "Cancelled"})
+    history = await admin.ok("GET", f"{path}/transitions")
+    assert [row["reason"] for row in history["data"] if row["reason"]] == [words, words]
+    lost = await admin.make_opportunity(made["customer_id"])
+    await admin.transition(lost["id"], "lose", reason="price")
+    found = await traces(admin)
+    told = [*found.events.values(), *found.audit.values()]
+    assert [row for row in told if words in str(dict(row))] == []
+    codes = [row["data"]["reason"] for row in found.events.values() if row["type"] == "opportunity.lost"]
+    assert codes == ["price"]
+    (audited,) = [row for row in found.audit.values() if row["action"] == "opportunity.lose"]
+    assert audited["changes"]["reason"] == "price"
+
+
+async def test_no_milestone_is_passed_before_its_opportunity_came_about(admin: Caller, state: State) -> None:
+    now = datetime.now(UTC)
+    soon = now + timedelta(minutes=3)
+    made = await admin.make_opportunity(occurred_at=soon.isoformat())
+    refused = await admin.transition(made["id"], "pass", occurred_at=now.isoformat())
+    assert (refused.status_code, refused.json()["errors"][0]["code"]) == (422, "out_of_order")
+    assert (await admin.transition(made["id"], "pass")).status_code == 200
+    (passage,) = (await admin.ok("GET", f"/v1/opportunities/{made['id']}/transitions"))["data"]
+    assert datetime.fromisoformat(passage["occurred_at"]) == soon, "a fast clock's opportunity is followed at once"
+    state.clock = FixedClock(now - timedelta(days=1))
+    try:
+        refused = await admin.transition(made["id"], "pass")
+    finally:
+        state.clock = SystemClock()
+    assert (refused.status_code, refused.json()["errors"][0]["code"]) == (422, "in_future")
 
 
 async def test_going_back_to_a_stage_of_another_process_names_the_field(admin: Caller) -> None:

@@ -180,7 +180,7 @@ async def test_shared_handed_over_gone_back_reopened(demo: Demo) -> None:
     assert handed["owner_changed_at"] is not None
     assert handed["stage_position"] == 1
     (entry,) = await demo.rows(HANDED, id=handed["id"])
-    assert entry["changes"]["reason"]
+    assert entry["changes"]["owner_id"][1] == str(handed["owner_id"])
     back, reopened = await demo.case("gone-back"), await demo.case("reopened")
     assert [row["action"] for row in await demo.rows(HISTORY, id=back["id"])] == ["pass", "pass", "back"]
     assert back["stage_position"] == 1

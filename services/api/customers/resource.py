@@ -15,9 +15,9 @@ _SHOWN = (
     "id", "name", "kind", "owner_id", "phone", "email", "website", "address", "industry", "source", "tier", "notes",
     "attributes", "external_source", "external_id", "version", "occurred_at", "recorded_at", "updated_at", "deleted_at",
 )  # fmt: skip
-_PERSONAL = frozenset(("phone", "email", "address", "notes"))
+_PERSONAL = frozenset(("phone", "email", "address", "notes", "attributes"))
 # A household is a person: its name is personal too.
-_PERSONAL_OF_HOUSEHOLD = _PERSONAL | {"name", "website", "attributes"}
+_PERSONAL_OF_HOUSEHOLD = _PERSONAL | {"name", "website"}
 
 
 def wire(row: Row) -> dict[str, Any]:

@@ -9,11 +9,12 @@ from services.api import resources
 from services.api.attributes import values as attributes
 from services.api.customers.resource import CUSTOMERS
 from services.api.customers.schemas import CustomerCreate, CustomerPatch, CustomerReassign, CustomerUpsert
-from services.api.errors import Conflict
+from services.api.errors import Conflict, invalid
 from services.api.fields import sort_key
 from services.api.opportunities import handover
 from services.api.owners import check_owner, may_own, require_manager
 from services.api.resources import changes_of
+from services.api.times import check_not_future
 from services.api.wire import check_if_match
 from shared.db import Row, Tx, sql
 from shared.tenancy import Principal, Reach
@@ -26,6 +27,7 @@ OPEN_OPPORTUNITIES = sql(
 
 async def create(tx: Tx, principal: Principal, body: CustomerCreate) -> Row:
     """Records a customer. The owner is, unless given, the rep who records it."""
+    check_not_future(tx.now, body.occurred_at, "A customer")
     values = body.model_dump(exclude_none=True)
     values.update(await _prepared(tx, principal, body, values))
     values["attributes"] = await attributes.merged(tx, "customer", body.attributes, None)
@@ -54,19 +56,20 @@ async def patch(tx: Tx, principal: Principal, id_: UUID, body: CustomerPatch, if
 
 
 async def upsert(tx: Tx, principal: Principal, source: str, external_id: str, body: CustomerUpsert) -> tuple[Row, bool]:
-    """Creates or replaces by external id, the same uniqueness as the database's; True when it was created."""
+    """Creates or replaces by external id, the same uniqueness as the database's; True when it was created.
+
+    Its owner can't be replaced: only a manager hands a customer over, and says why.
+    """
     found = await resources.find_external(tx, principal, CUSTOMERS, source, external_id)
     if found is None:
         given = body.model_dump(exclude_unset=True)
         new = CustomerCreate.model_validate({**given, "external_source": source, "external_id": external_id})
         return await create(tx, principal, new), True
+    if "owner_id" in body.model_fields_set and body.owner_id != found["owner_id"]:
+        raise invalid("/owner_id", "immutable", "Use :reassign to hand a customer to another owner.")
     changes = body.model_dump(exclude={"occurred_at", "owner_id"})
     changes["attributes"] = await attributes.merged(tx, "customer", body.attributes, None)
     changes |= {"sort_key": sort_key(body.name), "deleted_at": None}
-    if "owner_id" in body.model_fields_set and body.owner_id != found["owner_id"]:
-        require_manager(principal, "change the owner of a customer")
-        await check_owner(tx, body.owner_id)
-        found = await _hand_over(tx, found, body.owner_id, f"{source} says so")
     return await resources.change(tx, CUSTOMERS, found, changes), False
 
 
@@ -86,12 +89,8 @@ async def reassign(tx: Tx, principal: Principal, id_: UUID, body: CustomerReassi
     if before["owner_id"] == body.owner_id:
         return before
     if body.with_opportunities:
-        await handover.hand_over_opportunities(tx, before["id"], before["owner_id"], body.owner_id, body.reason)
-    return await _hand_over(tx, before, body.owner_id, body.reason)
-
-
-async def _hand_over(tx: Tx, before: Row, owner_id: UUID | None, reason: str) -> Row:
-    changes = {"owner_id": owner_id, "owner_changed_at": tx.now}
+        await handover.hand_over_opportunities(tx, before["id"], before["owner_id"], body.owner_id)
+    changes = {"owner_id": body.owner_id, "owner_changed_at": tx.now}
     row = await resources.change(tx, CUSTOMERS, before, changes, action="reassigned")
-    await handover.record_handover(tx, before["owner_id"], owner_id, reason)
+    await handover.record_handover(tx, before["owner_id"], body.owner_id)
     return row

@@ -21,20 +21,23 @@ OPEN_OF_CUSTOMER = sql(
 )
 
 
-async def record_handover(tx: Tx, from_owner: UUID | None, to_owner: UUID | None, reason: str) -> None:
-    """Says in the last event from whom and why, drops the subject's pins, and has both reps ranked again."""
+async def record_handover(tx: Tx, from_owner: UUID | None, to_owner: UUID | None) -> None:
+    """Says in the last event from whom, drops the subject's pins, and has both reps ranked again."""
     event = tx.effects.events[-1]
-    event.data |= {"from_owner_id": from_owner, "reason": reason}
-    tx.effects.audit[-1].changes["reason"] = reason
+    event.data |= _told(from_owner)
+    tx.effects.audit[-1].changes["reason"] = None
     await tx.run(END_PINS, now=tx.now, subjects=[event.subject_id])
     for owner_id in (from_owner, to_owner):
         if owner_id is not None:
             tx.effects.mark(Mark("owner", owner_id))
 
 
-async def hand_over_opportunities(
-    tx: Tx, customer_id: UUID, from_owner: UUID | None, to_owner: UUID | None, reason: str
-) -> None:
+def _told(from_owner: UUID | None) -> dict[str, UUID | None]:
+    """What the event of a handover says besides the record. Why is in a manager's own words: they stay out of it."""
+    return {"from_owner_id": from_owner, "reason": None}
+
+
+async def hand_over_opportunities(tx: Tx, customer_id: UUID, from_owner: UUID | None, to_owner: UUID | None) -> None:
     """Hands over all open opportunities that the old owner has at this customer."""
     moved = await tx.rows(
         OPEN_OF_CUSTOMER, customer_id=customer_id, from_owner=from_owner, to_owner=to_owner, now=tx.now
@@ -42,5 +45,6 @@ async def hand_over_opportunities(
     for row in moved:
         before = {**dict(row), "owner_id": from_owner}
         resources.note(tx, OPPORTUNITIES, "reassigned", before, row)
-        tx.effects.events[-1].data |= {"from_owner_id": from_owner, "reason": reason}
+        tx.effects.events[-1].data |= _told(from_owner)
+        tx.effects.audit[-1].changes["reason"] = None
     await tx.run(END_PINS, now=tx.now, subjects=[row["id"] for row in moved])

@@ -36,8 +36,8 @@ _PLAIN_2 = (
     "need", "pain", "interest", "line", "line_reason", "resume_on", "source", "notes", "attributes",
     "external_source", "external_id", "version", "occurred_at", "recorded_at", "updated_at", "deleted_at",
 )  # fmt: skip
-# Free text about people stays out of events and audit.
-PERSONAL = frozenset(("notes", "need", "pain", "line_reason"))
+# Free text about people stays out of events and audit; among the attributes there may be some.
+PERSONAL = frozenset(("notes", "need", "pain", "line_reason", "attributes"))
 
 
 def wire(row: Row) -> dict[str, Any]:
@@ -52,6 +52,11 @@ def wire(row: Row) -> dict[str, Any]:
     for name in _PLAIN_2:
         body[name] = row[name]
     return body
+
+
+def personal(row: Row) -> frozenset[str]:
+    """Where a won contract was cancelled, `close_reason` is no code but what a manager wrote."""
+    return PERSONAL | {"close_reason"} if row["status"] == "cancelled" else PERSONAL
 
 
 def marks(row: Row) -> Iterable[Mark]:
@@ -77,7 +82,7 @@ OPPORTUNITIES = Resource(
     path="/v1/opportunities",
     table=opportunities,
     wire=wire,
-    personal=lambda _: PERSONAL,
+    personal=personal,
     marks=marks,
     default_sort="-recorded_at",
     sorts={

@@ -22,6 +22,7 @@ from services.api.opportunities.schemas import (
 )
 from services.api.owners import OWNING_ROLES, check_owner, may_own, require_manager
 from services.api.resources import changes_of
+from services.api.times import check_not_future
 from services.api.wire import check_if_match
 from shared.db import Row, Tx, sql, statement
 from shared.models import attribute_definitions, customers, members, opportunities, processes, products, stages
@@ -32,6 +33,10 @@ CUSTOMER_IS_DELETED = sql(
     "SELECT deleted_at IS NOT NULL FROM sales.customers WHERE workspace_id = :workspace_id AND id = :customer_id"
     " FOR KEY SHARE"
 )
+PRODUCT = sql(
+    "SELECT id FROM sales.products WHERE workspace_id = :workspace_id AND id = :product_id AND deleted_at IS NULL"
+)
+NO_PRODUCT = "There is no such product."
 MONEY_COLUMNS = {"amount": "amount", "cost_to_deliver": "cost_to_deliver", "budget": "budget_amount"}
 _UUID = postgresql.UUID(as_uuid=True)
 
@@ -42,6 +47,8 @@ def _select_surroundings(reach: Reach) -> Executable:
     customer = (
         scoped(customers, reach, customers.c.id, customers.c.owner_id)
         .where(customers.c.id == bindparam("customer_id"), customers.c.deleted_at.is_(None))
+        # As below: held, so that it is not deleted before the opportunity is there.
+        .with_for_update(of=customers, read=True, key_share=True)
         .subquery()
     )
     process = bindparam("process_id", type_=_UUID)
@@ -152,6 +159,7 @@ async def create(tx: Tx, principal: Principal, body: OpportunityCreate) -> Row:
     if "owner_id" not in body.model_fields_set and not customers_owner:
         owner_id = principal.member_id
     may_own(principal, owner_id)
+    check_not_future(tx.now, body.occurred_at, "An opportunity")
     values |= _money_columns(values, None)
     values |= {
         "stage_entered_at": body.occurred_at or tx.now,
@@ -214,7 +222,7 @@ def _check_surroundings(body: OpportunityUpsert, around: Row) -> None:
         words = "There is no such process." if body.process_id else "The workspace has no default process: name one."
         errors.append(wrong("/process_id", "unknown_reference", words))
     if body.product_id is not None and around["product_id"] is None:
-        errors.append(wrong("/product_id", "unknown_reference", "There is no such product."))
+        errors.append(wrong("/product_id", "unknown_reference", NO_PRODUCT))
     if errors:
         raise Invalid(errors[0].message, errors=errors)
 
@@ -270,6 +278,9 @@ async def _apply(tx: Tx, before: Row, changes: dict[str, Any], *, replace: bool 
     moved, was = changes.get("purchase_date"), before["purchase_date"]
     if moved and was and moved > was:
         changes["purchase_date_slips"] = before["purchase_date_slips"] + 1
+    product_id = changes.get("product_id")
+    if product_id not in {None, before["product_id"]} and not await tx.value(PRODUCT, product_id=product_id):
+        raise invalid("/product_id", "unknown_reference", NO_PRODUCT)
     if {"line", "line_reason", "resume_on"} & changes.keys():
         check_line({**dict(before), **changes})
     return await resources.change(tx, OPPORTUNITIES, before, changes)
@@ -321,5 +332,5 @@ async def reassign(tx: Tx, principal: Principal, id_: UUID, body: OpportunityRea
     row = await resources.change(
         tx, OPPORTUNITIES, before, {"owner_id": body.owner_id, "owner_changed_at": tx.now}, action="reassigned"
     )
-    await record_handover(tx, before["owner_id"], body.owner_id, body.reason)
+    await record_handover(tx, before["owner_id"], body.owner_id)
     return row

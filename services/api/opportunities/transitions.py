@@ -21,6 +21,7 @@ from services.api.opportunities.resource import OPPORTUNITIES
 from services.api.opportunities.service import require_customer
 from services.api.opportunities.transition_schemas import TransitionRequest
 from services.api.owners import require_manager
+from services.api.times import check_not_future
 from services.api.wire import check_if_match
 from shared.catalog.selling import CLOSE_REASONS
 from shared.db import Row, Tx, sql, statement
@@ -80,6 +81,10 @@ EVENTS = {
 }
 
 
+# Their reasons are codes of the catalog.
+CLOSINGS = frozenset(("lose", "abandon"))
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One row to record: the stage whose milestone it concerns, and the passage it withdraws."""
@@ -102,8 +107,8 @@ async def transition(
     course = [_with_times(stage) for stage in before["course"]]
     occurred_at = _occurred_at(tx, before, course, body)
     steps = _DECIDE[body.action](tx, principal, before, course, body)
-    if body.action == "reopen":
-        await require_customer(tx, before)
+    if before["status"] != "open" and body.action in {"reopen", "void"}:
+        await require_customer(tx, before)  # it may be open again by this
     ids = [new_id() for _ in steps]
     await tx.run(
         RECORD,
@@ -133,15 +138,16 @@ def _with_times(stage: dict[str, Any]) -> Row:
 
 
 def _occurred_at(tx: Tx, before: Row, course: Sequence[Row], body: TransitionRequest) -> datetime:
-    if body.occurred_at is None:
-        return tx.now
-    if body.occurred_at > tx.now + timedelta(minutes=5):
-        raise invalid("/occurred_at", "in_future", "A transition can't be recorded before it happens.")
-    last = max((stage["passed_at"] for stage in course if stage["passed_at"]), default=before["occurred_at"])
-    if body.occurred_at < last:
-        words = f"The opportunity's last milestone was passed at {last.isoformat()}; this can't have been before."
+    passed = [stage["passed_at"] for stage in course if stage["passed_at"]]
+    last = max(passed, default=before["occurred_at"])
+    # What came before may have been recorded by a clock that is fast: this is then taken to follow at once.
+    occurred_at = body.occurred_at or max(tx.now, last)
+    if occurred_at < last:
+        what = "The opportunity's last milestone was passed" if passed else "The opportunity came about"
+        words = f"{what} at {last.isoformat()}; this can't have been before."
         raise invalid("/occurred_at", "out_of_order", words)
-    return body.occurred_at
+    check_not_future(tx.now, occurred_at, "A transition")
+    return occurred_at
 
 
 def _standing(course: Sequence[Row]) -> list[Row]:
@@ -257,11 +263,12 @@ def _note(
     tx: Tx, before: Row, after: Row, body: TransitionRequest, steps: Sequence[Step], occurred_at: datetime
 ) -> None:
     """Events, audit and marks of a transition: one event a milestone, and one more where the opportunity is won."""
-    base = {
-        name: value for name, value in OPPORTUNITIES.wire(after).items() if name not in OPPORTUNITIES.personal(after)
-    }
+    hidden = OPPORTUNITIES.personal(after)
+    base = {name: value for name, value in OPPORTUNITIES.wire(after).items() if name not in hidden}
+    # Words that a person wrote are kept in the history alone.
+    reason = body.reason if body.action in CLOSINGS else None
     for step in steps:
-        data: dict[str, Any] = {**base, "reason": body.reason, "previous_stage_id": before["stage_id"]}
+        data: dict[str, Any] = {**base, "reason": reason, "previous_stage_id": before["stage_id"]}
         if step.stage is not None:
             data["milestone"] = {name: step.stage[name] for name in ("key", "irreversible", "wins")}
             data["milestone"]["stage_id"] = step.stage["id"]
@@ -275,7 +282,7 @@ def _note(
             after["id"],
             after["version"],
             {
-                "reason": body.reason,
+                "reason": reason,
                 "status": [before["status"], after["status"]],
                 "stage_id": [before["stage_id"], after["stage_id"]],
             },
