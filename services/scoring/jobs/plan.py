@@ -91,8 +91,9 @@ async def make_plan(tx: Tx, settings: ScoringSettings, cursor: Cursor) -> Plan |
 
 
 async def _next_part(tx: Tx, limit: int, cursor: Cursor, whole: Taken) -> Plan:
-    """The next part of a whole re-score, of about `limit` subjects. It goes owner by owner, so that nobody is ranked while half of their subjects
-    are judged by an old policy, and from the beginning when the mark has moved meanwhile."""
+    """The next part of a whole re-score, of about `limit` subjects. It goes owner by owner, so that nobody is ranked
+    while half of their subjects are judged by an old policy, and from the beginning when the mark has moved
+    meanwhile."""
     if cursor.version != whole.version:
         cursor = Cursor(None, ownerless=False, version=whole.version)
     if not cursor.ownerless:
