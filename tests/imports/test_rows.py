@@ -6,6 +6,7 @@ import io
 import json
 import zipfile
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +14,8 @@ import openpyxl
 import pytest
 
 from services.api.imports import readers
+from shared.db import open_database
+from tests.conftest import Servers
 from tests.imports.support import HEADER, SIMPLE, errors_of, finish, imported, opportunity, table, upload
 from tests.imports.test_uploads import changed, without
 from tests.support.caller import Caller
@@ -378,3 +381,19 @@ async def test_statements_do_not_grow_with_the_rows(admin: Caller) -> None:
         counts.append(len(read))
     # The first one made the process too.
     assert (counts[1], counts[2] <= counts[0]) == (counts[3], True), counts
+
+
+async def test_a_whole_batch_that_moves_on_ends_in_good_time(admin: Caller, servers: Servers) -> None:
+    """Told of step by step, in a statement whose work grows with its rows and not with their square."""
+    rows = 2_000
+    # Connections of its own, as a worker has: no plan is left from calls of the api.
+    database = await open_database(servers.database_url, "sixteen_api", size=3, statement_timeout_ms=10_000)
+    own = replace(admin, state=replace(admin.state, database=database))
+    await imported(own, table(*(f"{n},Deal,Acme,Ann Lee,1,Talk,," for n in range(rows))))
+    before = await events_of(admin)
+    moved = table(*(f"{n},Deal,Acme,Ann Lee,1,Won,2026-01-02,2026-01-03" for n in range(rows)))
+    done = await imported(own, moved, import_attempts=1)
+    await database.close()
+    assert (done["status"], done["rows_imported"]) == ("succeeded", rows)
+    told = await events_of(admin) - before
+    assert (told["opportunity.milestone_passed"], told["opportunity.won"]) == (3 * rows, rows)

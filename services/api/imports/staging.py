@@ -223,7 +223,7 @@ SELECT CAST(:workspace_id AS uuid), m.subject_type, m.subject_id, {BULK},
     'request_id', CAST(:request_id AS text)), now()
 FROM (SELECT DISTINCT ON (subject_type, subject_id) * FROM ({marks}) u ORDER BY subject_type, subject_id) m
 ON CONFLICT (workspace_id, subject_type, subject_id) DO UPDATE
-SET version = d.version + 1, lane = least(d.lane, excluded.lane), cause = excluded.cause
+SET version = excluded.version, lane = least(d.lane, excluded.lane), cause = excluded.cause
 """
     )
 
@@ -256,17 +256,19 @@ WITH moved AS MATERIALIZED (
     jsonb_build_object('stage_id', x.stage_id, 'reason', x.reason, 'import_id', CAST(:import_id AS text))
   FROM moved x
 ), told AS (
-  SELECT x.id, {_STEP_EVENTS} AS happened, x.data || jsonb_build_object('reason', x.reason)
+  SELECT x.id, x.opportunity_id, x.version, x.owner_id, x.occurred_at, {_STEP_EVENTS} AS happened,
+    x.data || jsonb_build_object('reason', x.reason)
     || CASE WHEN x.stage_id IS NULL THEN '{{}}' ELSE jsonb_build_object('milestone', jsonb_build_object('key', x.key,
       'irreversible', x.irreversible, 'wins', x.wins, 'stage_id', x.stage_id)) END AS data
   FROM moved x
   UNION ALL
-  SELECT x.event_id, 'won', x.data FROM moved x WHERE x.action = 'pass' AND x.wins
+  SELECT x.event_id, x.opportunity_id, x.version, x.owner_id, x.occurred_at, 'won', x.data FROM moved x
+  WHERE x.action = 'pass' AND x.wins
 )
 INSERT INTO events.outbox (workspace_id, id, recorded_at, type, subject_type, subject_id, resource_version, owner_id,
   actor_id, request_id, occurred_at, data)
 SELECT CAST(:workspace_id AS uuid), e.id, CAST(:now AS timestamptz), 'opportunity.' || e.happened, 'opportunity',
-  m.opportunity_id, m.version, m.owner_id, CAST(:actor_id AS uuid), CAST(:request_id AS text), m.occurred_at, e.data
-FROM told e JOIN moved m ON e.id IN (m.id, m.event_id)
+  e.opportunity_id, e.version, e.owner_id, CAST(:actor_id AS uuid), CAST(:request_id AS text), e.occurred_at, e.data
+FROM told e
 """
 )
