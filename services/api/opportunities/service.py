@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Executable, and_, bindparam, exists, insert, or_, select
-from sqlalchemy.dialects import postgresql
-
 from services.api import resources
 from services.api.attributes import values as attributes
 from services.api.errors import Conflict, FieldError, Invalid, invalid, wrong
 from services.api.fields import sort_key
 from services.api.opportunities.handover import record_handover
+from services.api.opportunities.queries import insert_where_sound, select_surroundings
 from services.api.opportunities.resource import OPPORTUNITIES
 from services.api.opportunities.schemas import (
     OpportunityCreate,
@@ -24,9 +22,8 @@ from services.api.owners import OWNING_ROLES, check_owner, may_own, require_mana
 from services.api.resources import changes_of
 from services.api.times import check_not_future
 from services.api.wire import check_if_match
-from shared.db import Row, Tx, sql, statement
-from shared.models import attribute_definitions, customers, members, opportunities, processes, products, stages
-from shared.tenancy import WORKSPACE, Principal, Reach, scoped
+from shared.db import Row, Tx, sql
+from shared.tenancy import Principal, Reach
 
 # Locked, so that it is not deleted at the same time.
 CUSTOMER_IS_DELETED = sql(
@@ -38,113 +35,6 @@ PRODUCT = sql(
 )
 NO_PRODUCT = "There is no such product."
 MONEY_COLUMNS = {"amount": "amount", "cost_to_deliver": "cost_to_deliver", "budget": "budget_amount"}
-_UUID = postgresql.UUID(as_uuid=True)
-
-
-@statement
-def _select_surroundings(reach: Reach) -> Executable:
-    """What a new opportunity leans on, in one row: its customer, process with first stage, owner and product."""
-    customer = (
-        scoped(customers, reach, customers.c.id, customers.c.owner_id)
-        .where(customers.c.id == bindparam("customer_id"), customers.c.deleted_at.is_(None))
-        # As below: held, so that it is not deleted before the opportunity is there.
-        .with_for_update(of=customers, read=True, key_share=True)
-        .subquery()
-    )
-    process = bindparam("process_id", type_=_UUID)
-    chosen = (
-        select(processes.c.id, stages.c.id.label("stage_id"))
-        .join(
-            stages,
-            and_(
-                stages.c.workspace_id == processes.c.workspace_id,
-                stages.c.process_id == processes.c.id,
-                stages.c.position == 0,
-            ),
-        )
-        .where(processes.c.workspace_id == WORKSPACE, processes.c.active)
-        .where((processes.c.id == process) | (process.is_(None) & processes.c.is_default))
-        .subquery()
-    )
-    owner = select(members.c.role).where(
-        members.c.workspace_id == WORKSPACE, members.c.id == bindparam("owner_id", type_=_UUID), members.c.active
-    )
-    product = select(products.c.id).where(
-        products.c.workspace_id == WORKSPACE,
-        products.c.id == bindparam("product_id", type_=_UUID),
-        products.c.deleted_at.is_(None),
-    )
-    return select(
-        select(customer.c.id).scalar_subquery().label("customer_id"),
-        select(customer.c.owner_id).scalar_subquery().label("customer_owner_id"),
-        select(chosen.c.id).scalar_subquery().label("process_id"),
-        select(chosen.c.stage_id).scalar_subquery().label("stage_id"),
-        owner.scalar_subquery().label("owner_role"),
-        product.scalar_subquery().label("product_id"),
-    )
-
-
-@statement
-def _insert_where_sound(reach: Reach, names: tuple[str, ...], customers_owner: bool, named_process: bool) -> Executable:
-    """Inserts an opportunity if all it leans on is there, in one statement; else no row comes back."""
-    table = opportunities
-    bound = {name: bindparam(name, type_=table.c[name].type) for name in names}
-    owner = customers.c.owner_id if customers_owner else bindparam("owner_id", type_=_UUID)
-    source = (
-        scoped(
-            customers,
-            reach,
-            *bound.values(),
-            owner.label("owner_id"),
-            processes.c.id.label("process_id"),
-            stages.c.id.label("stage_id"),
-        )
-        .join(processes, processes.c.workspace_id == customers.c.workspace_id)
-        .join(
-            stages,
-            and_(
-                stages.c.workspace_id == processes.c.workspace_id,
-                stages.c.process_id == processes.c.id,
-                stages.c.position == 0,
-            ),
-        )
-        .where(customers.c.id == bound["customer_id"], customers.c.deleted_at.is_(None), processes.c.active)
-        .where(processes.c.id == bindparam("process_id", type_=_UUID) if named_process else processes.c.is_default)
-        .where(~_required_attributes())
-    )
-    if not customers_owner:
-        source = source.where(or_(bindparam("owner_id", type_=_UUID).is_(None), _owner_exists()))
-    if "product_id" in names:
-        source = source.where(_product_exists())
-    # Held until the end: a customer that is being deleted is waited for, and then is not there.
-    source = source.with_for_update(of=customers, read=True, key_share=True)
-    return insert(table).from_select([*names, "owner_id", "process_id", "stage_id"], source).returning(*table.c)
-
-
-def _required_attributes() -> ColumnElement[bool]:
-    return exists().where(
-        attribute_definitions.c.workspace_id == WORKSPACE,
-        attribute_definitions.c.subject == "opportunity",
-        attribute_definitions.c.active,
-        attribute_definitions.c.required,
-    )
-
-
-def _owner_exists() -> ColumnElement[bool]:
-    return exists().where(
-        members.c.workspace_id == WORKSPACE,
-        members.c.id == bindparam("owner_id", type_=_UUID),
-        members.c.active,
-        or_(*(members.c.role == role for role in OWNING_ROLES)),
-    )
-
-
-def _product_exists() -> ColumnElement[bool]:
-    return exists().where(
-        products.c.workspace_id == WORKSPACE,
-        products.c.id == bindparam("product_id", type_=_UUID),
-        products.c.deleted_at.is_(None),
-    )
 
 
 async def create(tx: Tx, principal: Principal, body: OpportunityCreate) -> Row:
@@ -171,7 +61,7 @@ async def create(tx: Tx, principal: Principal, body: OpportunityCreate) -> Row:
     check_line(values)
     if not body.attributes:
         names = tuple(sorted(values))
-        query = _insert_where_sound(principal.reach, names, customers_owner, body.process_id is not None)
+        query = insert_where_sound(principal.reach, names, customers_owner, body.process_id is not None)
         row = await tx.row(query, **values, owner_id=owner_id, process_id=body.process_id, **principal.binds)
         if row is not None:
             resources.note(tx, OPPORTUNITIES, "created", None, row)
@@ -189,7 +79,7 @@ async def _create_checked(
 ) -> Row:
     """The same by steps: custom attributes are checked, and what is missing is named."""
     around = await tx.row(
-        _select_surroundings(principal.reach),
+        select_surroundings(principal.reach),
         customer_id=body.customer_id,
         process_id=body.process_id,
         owner_id=owner_id,
