@@ -51,7 +51,7 @@ async def test_two_hundred_alike_and_a_kill_make_one_row(installation: Installat
 
 async def test_killed_under_a_stream_of_writes_and_retried(installation: Installation) -> None:
     ledger = await open_ledger(installation)
-    names = [f"Customer {number}" for number in range(300)]
+    names = [f"Customer {number}" for number in range(200)]
 
     async def write_until_answered(name: str) -> None:
         await eventually(lambda: ledger.write(name), 60)
@@ -63,7 +63,7 @@ async def test_killed_under_a_stream_of_writes_and_retried(installation: Install
             await write_until_answered(name)
 
     writers = [asyncio.create_task(writer()) for _ in range(8)]
-    for answered in (50, 150):
+    for answered in (40, 120):
 
         async def enough(answered: int = answered) -> bool:
             return len(ledger.created) >= answered

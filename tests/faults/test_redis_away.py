@@ -56,7 +56,7 @@ async def ranked(ledger: Ledger, seconds: float = 10.0) -> None:
 
 
 async def test_killed_in_the_middle_of_a_stream_of_writes_and_back_empty(
-    installation: Installation, record_property: Callable[[str, object], None]
+    installation: Installation, record_testsuite_property: Callable[[str, object], None]
 ) -> None:
     ledger = await open_ledger(installation)
     async with unharmed(installation):
@@ -70,7 +70,7 @@ async def test_killed_in_the_middle_of_a_stream_of_writes_and_back_empty(
             await installation.servers.restart_redis(empty=True)
             back = asyncio.get_running_loop().time()
             await eventually(lambda: listening(installation), HEAL_SECONDS)
-            record_property("workers_listen_again_s", round(asyncio.get_running_loop().time() - back, 2))
+            record_testsuite_property("workers_listen_again_s", round(asyncio.get_running_loop().time() - back, 2))
         await ranked(ledger)
     assert set(ledger.answers) == {201}
     assert ledger.broken == 0

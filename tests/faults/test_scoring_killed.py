@@ -66,6 +66,20 @@ async def untimed(world: World) -> list[dict[str, Any]]:
     return [{name: value for name, value in row.items() if name not in TIMED} for row in await world.judged()]
 
 
+async def sessions(lone: Installation) -> int:
+    """How many sessions of ours are in a statement or a transaction."""
+    superuser = await lone.superuser()
+    try:
+        query = (
+            "SELECT count(*) FROM pg_stat_activity WHERE usename = 'sixteen' AND pid <> pg_backend_pid()"
+            " AND state <> 'idle'"
+        )
+        found: int = await superuser.fetchval(query)
+        return found
+    finally:
+        await superuser.close()
+
+
 async def chains(world: World) -> dict[UUID, str | None]:
     """Where the moves have led each subject; no move may be there twice or be missing between two others."""
     stand: dict[UUID, str | None] = defaultdict(lambda: None)
@@ -87,14 +101,19 @@ async def test_killed_again_and_again_in_thousands_of_marks(lone: Installation, 
     await lone.start("scoring")
 
     left = len(marked)
-    for _ in range(KILLS):
+    for kills in range(1, KILLS + 1):
 
         async def further(before: int = left) -> bool:
             return len(await world.marks()) < before
 
+        async def dead(kills: int = kills) -> bool:
+            return lone.supervisor.deaths("scoring") == kills and not await sessions(lone)
+
         await eventually(further)
-        await asyncio.sleep(chance.random() * 0.15)
+        await asyncio.sleep(chance.random() * 0.1)
         lone.kill("scoring")
+        # What it had sent before its end, the server still does.
+        await eventually(dead)
         left = len(await world.marks())
         assert left > 0, "killed in the middle"
     await lone.settled(world.id, 60)
