@@ -54,14 +54,25 @@ EmailText = Annotated[
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
+# No sale lies outside these days; beyond them a date is a slip of the hand or somebody's "never".
+EARLIEST_DAY, LATEST_DAY = date(1900, 1, 1), date(2199, 12, 31)
+
+
+def _in_range(value: date) -> date:
+    if not EARLIEST_DAY <= value <= LATEST_DAY:
+        raise ValueError(f"must be between {EARLIEST_DAY} and {LATEST_DAY}; leave it out where it is not known")
+    return value
+
+
 def _aware(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise ValueError("the time needs a zone, such as Z")
+    _in_range(value.date())
     return value.astimezone(UTC)
 
 
 Instant = Annotated[datetime, AfterValidator(_aware)]
-Day = Annotated[date, Field()]
+Day = Annotated[date, AfterValidator(_in_range)]
 
 
 def _uuid_v7(value: UUID) -> UUID:

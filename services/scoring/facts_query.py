@@ -44,7 +44,7 @@ def _time(column: str) -> str:
 
 
 def _date(column: str) -> str:
-    return f"({column} - DATE '1970-01-01')"
+    return f"CASE WHEN isfinite({column}) THEN {column} - DATE '1970-01-01' END"
 
 
 def _money(column: str) -> str:
@@ -193,7 +193,8 @@ LEFT JOIN k ON k.customer_id = o.customer_id
 LEFT JOIN t ON t.id = o.id
 """
 
-# What the core's medians are taken over: the newest open opportunities of the workspace, for a bounded cost.
+# What the core's medians are taken over: the newest open and won opportunities of the workspace, for a bounded cost.
+# What was won tells what such deals are worth; what is still to do, and when they will buy, only open ones tell.
 MEDIAN_FIELDS: Final = (
     "amount",
     "margin_rate",
@@ -207,11 +208,17 @@ MEDIAN_FIELDS: Final = (
 )
 MEDIANS: Final = Layout((Column("process_id", "uuid"), *(Column(name, "float8") for name in MEDIAN_FIELDS)))
 MEDIAN_SAMPLE: Final = 20_000
-_MEDIAN_SELECTED: Final = ", ".join(_select(name, Kind.MONEY) for name in MEDIAN_FIELDS)
+_STILL_OPEN: Final = "purchase_date"
+_MEDIAN_SELECTED: Final = ", ".join(
+    f"CASE WHEN o.status = 'open' THEN {_select(name, Kind.MONEY)} ELSE 'NaN' END"
+    if name == _STILL_OPEN
+    else _select(name, Kind.MONEY)
+    for name in MEDIAN_FIELDS
+)
 MEDIANS_QUERY: Final = f"""
 WITH o AS (
   SELECT * FROM sales.opportunities
-  WHERE workspace_id = {_WORKSPACE} AND status = 'open' AND deleted_at IS NULL
+  WHERE workspace_id = {_WORKSPACE} AND status IN ('open', 'won') AND deleted_at IS NULL
   ORDER BY id DESC LIMIT {MEDIAN_SAMPLE}
 ), r AS MATERIALIZED (
   SELECT key AS currency, value::float8 AS rate FROM jsonb_each_text({{rates}}::jsonb)
@@ -226,5 +233,5 @@ WITH o AS (
   GROUP BY s.id
 )
 SELECT o.process_id, {_MEDIAN_SELECTED}
-FROM o LEFT JOIN r ON r.currency = o.currency LEFT JOIN p ON p.id = o.stage_id
+FROM o LEFT JOIN r ON r.currency = o.currency LEFT JOIN p ON p.id = o.stage_id AND o.status = 'open'
 """

@@ -11,6 +11,7 @@ from services.api.errors import FieldError, Invalid, InvalidParameter, wrong
 from shared.db import Row, Tx, sql
 
 MOST_TEXT = 2000
+PLURALS = {"customer": "customers", "opportunity": "opportunities"}
 DEFINITIONS = sql(
     "SELECT key, kind, categories, required FROM sales.attribute_definitions"
     " WHERE workspace_id = :workspace_id AND subject = :subject AND active"
@@ -34,7 +35,9 @@ async def merged(
         if definition is None and value is None and key in result:
             del result[key]  # of a definition that is no longer active
         elif definition is None:
-            errors.append(wrong(f"/attributes/{key}", "unknown_attribute", f"{key} is not defined for {subject}s."))
+            errors.append(
+                wrong(f"/attributes/{key}", "unknown_attribute", f"{key} is not defined for {PLURALS[subject]}.")
+            )
         elif value is None:
             result.pop(key, None)
         else:
@@ -84,7 +87,8 @@ async def conditions(tx: Tx, subject: str, texts: list[str]) -> dict[str, Any]:
         key = match[1] if match else ""
         if match is None or key not in definitions:
             message = (
-                f"attribute={text[:80]} names no attribute of {subject}s; write key=value, key>=value or key<=value."
+                f"attribute={text[:80]} names no attribute of {PLURALS[subject]};"
+                " write key=value, key>=value or key<=value."
             )
             raise InvalidParameter(message, errors=[wrong("?attribute", "unknown_attribute", message)])
         found[match[2]][key] = _typed(definitions[key]["kind"], match[2], match[3])

@@ -8,7 +8,18 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from services.api.fields import ClientId, EmailText, ExternalText, Instant, Known, LongText, Name, ShortText, Strict
+from services.api.fields import (
+    ClientId,
+    Day,
+    EmailText,
+    ExternalText,
+    Instant,
+    Known,
+    LongText,
+    Name,
+    ShortText,
+    Strict,
+)
 from services.api.pagination import ListParams
 from shared.catalog.selling import CONTACT_FUNCTIONS, CONTACT_LEVELS, PERSONALITIES
 
@@ -30,7 +41,7 @@ class ContactUpsert(Strict):
     is_external: bool = Field(default=False, description="Has influence without belonging to the customer (D4.6).")
     phone: ShortText | None = None
     email: EmailText | None = None
-    birthday: date | None = None
+    birthday: Day | None = None
     notes: LongText | None = None
     occurred_at: Instant | None = Field(default=None, description="When we came to know them; now by default.")
 
@@ -55,7 +66,7 @@ class ContactPatch(Strict):
     is_external: bool | None = None
     phone: ShortText | None = None
     email: EmailText | None = None
-    birthday: date | None = None
+    birthday: Day | None = None
     notes: LongText | None = None
     external_source: ExternalText | None = None
     external_id: ExternalText | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from services.api.fields import (
     ClientId,
+    Day,
     ExternalText,
     Instant,
     Known,
@@ -74,14 +75,14 @@ class Agreement(Strict):
     """Something agreed, with its date; it becomes a task."""
 
     title: ShortText = Field(examples=["Send the drawings"])
-    due_on: date | None = None
+    due_on: Day | None = None
 
 
 class NextStep(Strict):
     """What is to be done next, and when."""
 
     title: ShortText = Field(examples=["Visit the plant"])
-    due_on: date
+    due_on: Day
 
 
 class InteractionCreate(InteractionUpsert):

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, WithJsonSchema
 
 from services.api.fields import (
     ClientId,
+    Day,
     ExternalText,
     Instant,
     Known,
@@ -46,7 +47,7 @@ class OpportunityFields(Strict):
     payment_risk: Share | None = None
     budget: Money | None = Field(default=None, description="The customer's budget for this.")
     budget_status: BudgetStatus | None = None
-    purchase_date: date | None = Field(default=None, description="When they will buy.")
+    purchase_date: Day | None = Field(default=None, description="When they will buy.")
     purchase_date_firmness: DateFirmness | None = None
     fit_score: Share | None = Field(default=None, description="How well we meet their conditions, weighted.")
     rival_fit_score: Share | None = Field(default=None, description="How well the best rival meets them.")
@@ -55,7 +56,7 @@ class OpportunityFields(Strict):
     interest: Interest | None = None
     line: Line = Field(default="short", description="Short line: in a hurry. Long line: not, with the reason.")
     line_reason: ShortText | None = None
-    resume_on: date | None = Field(default=None, description="When a long-line opportunity is to be taken up again.")
+    resume_on: Day | None = Field(default=None, description="When a long-line opportunity is to be taken up again.")
     source: ShortText | None = None
     notes: LongText | None = None
     attributes: dict[str, Any] = Field(default_factory=dict, description="Custom attributes by key.")
@@ -90,7 +91,7 @@ class OpportunityPatch(Strict):
     payment_risk: Share | None = None
     budget: Money | None = None
     budget_status: BudgetStatus | None = None
-    purchase_date: date | None = None
+    purchase_date: Day | None = None
     purchase_date_firmness: DateFirmness | None = None
     fit_score: Share | None = None
     rival_fit_score: Share | None = None
@@ -99,7 +100,7 @@ class OpportunityPatch(Strict):
     interest: Interest | None = None
     line: Line | None = None
     line_reason: ShortText | None = None
-    resume_on: date | None = None
+    resume_on: Day | None = None
     source: ShortText | None = None
     notes: LongText | None = None
     attributes: dict[str, Any] | None = None
@@ -181,8 +182,8 @@ class OpportunityFilters(ListParams):
     external_source: str | None = None
     amount_gte: DecimalText | None = None
     amount_lte: DecimalText | None = None
-    purchase_date_gte: date | None = None
-    purchase_date_lte: date | None = None
+    purchase_date_gte: Day | None = None
+    purchase_date_lte: Day | None = None
     closed_after: Instant | None = None
     updated_after: Instant | None = Field(default=None, description="For delta sync, with include_deleted.")
     attribute: list[str] | None = Field(

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from services.api.fields import ClientId, ExternalText, Instant, Known, LongText, ShortText, Strict
+from services.api.fields import ClientId, Day, ExternalText, Instant, Known, LongText, ShortText, Strict
 from services.api.pagination import ListParams
 from shared.catalog.interactions import TASK_KINDS
 
@@ -24,7 +24,7 @@ class TaskUpsert(Strict):
     assignee_id: UUID | None = Field(default=None, description="Who is to do it; the caller by default.")
     customer_id: UUID | None = None
     opportunity_id: UUID | None = None
-    due_on: date | None = Field(default=None, description="A date in the workspace's time zone.")
+    due_on: Day | None = Field(default=None, description="A date in the workspace's time zone.")
     occurred_at: Instant | None = Field(default=None, description="When it was agreed; now by default.")
 
 
@@ -43,7 +43,7 @@ class TaskPatch(Strict):
     title: ShortText | None = None
     notes: LongText | None = None
     assignee_id: UUID | None = None
-    due_on: date | None = None
+    due_on: Day | None = None
     clear: list[str] | None = Field(default=None, description="Names of fields to clear, for clients without null.")
 
 
@@ -60,7 +60,7 @@ class TaskComplete(Strict):
 class TaskSnooze(Strict):
     """Moves a task to another day."""
 
-    due_on: date = Field(description="Today or later, in the workspace's time zone.")
+    due_on: Day = Field(description="Today or later, in the workspace's time zone.")
 
 
 class Task(BaseModel):
@@ -97,8 +97,8 @@ class TaskFilters(ListParams):
     customer_id: UUID | None = None
     opportunity_id: UUID | None = None
     interaction_id: UUID | None = None
-    due_before: date | None = Field(default=None, description="Due on an earlier day than this.")
-    due_after: date | None = Field(default=None, description="Due on a later day than this.")
+    due_before: Day | None = Field(default=None, description="Due on an earlier day than this.")
+    due_after: Day | None = Field(default=None, description="Due on a later day than this.")
     external_source: str | None = None
     updated_after: Instant | None = Field(default=None, description="For delta sync, with include_deleted.")
     include_deleted: bool | None = None
