@@ -22,11 +22,13 @@ from services.api.imports.course import NEW, Present, Process, Stage, Step, deci
 from services.api.imports.kinds import CUSTOMER_KIND, PRODUCTS, Kind
 from services.api.imports.mapping import Mapping
 from services.api.imports.plan import Parsed, Plan
+from services.api.imports.reach import within
 from services.api.imports.references import Made, References
 from services.api.imports.values import Wrong
 from shared.db import Query, Row, Tx, sql
 from shared.ids import new_id
 from shared.outbox import write_effects
+from shared.tenancy import Principal
 
 STAGES = sql(
     "SELECT process_id, id, key, position, irreversible, wins, milestone_en FROM sales.stages"
@@ -42,17 +44,20 @@ _STANDING = """
 
 @dataclass(slots=True)
 class Job:
-    """What all batches of one import share. `owner_ids` bounds what a manager may touch; None is everything."""
+    """What all batches of one import share. `actor` is who began it, and bounds what it may touch."""
 
     id: UUID
     mapping: Mapping
     plan: Plan
     references: References
-    actor_id: UUID | None
+    actor: Principal
     request_id: str | None
-    owner_ids: frozenset[UUID] | None = None
     reopen: timedelta = timedelta(days=90)
     processes: dict[UUID, Process] = field(default_factory=dict)
+
+    @property
+    def actor_id(self) -> UUID:
+        return self.actor.member_id
 
     @property
     def values(self) -> dict[str, Any]:
@@ -88,9 +93,15 @@ async def apply(tx: Tx, job: Job, rows: list[Parsed], process: Process | None) -
         return
     found = await tx.rows(_existing(kind), source=job.mapping.source, keys=[row.key for row in hopeful])
     existing = {row["external_id"]: row for row in found}
-    await job.references.resolve(tx, hopeful)
+    await job.references.resolve(tx, hopeful, existing)
+    seen = await within(tx, job.actor, kind.table, (row["id"] for row in found))
     for row in hopeful:
-        _check_fixed(job, kind, row, existing.get(row.key))
+        present = existing.get(row.key)
+        if present is not None and present["id"] not in seen:
+            words = "The record belongs to somebody outside your team."
+            row.errors.append(wrong(job.plan.key_pointer, "out_of_reach", words))
+        elif present is not None:
+            _check_fixed(job, kind, row, present)
     steps: dict[str, list[Step]] = {}
     if process is not None:
         await _load_processes(tx, job, process, found)
@@ -104,17 +115,10 @@ async def apply(tx: Tx, job: Job, rows: list[Parsed], process: Process | None) -
     await write_effects(tx, actor_id=job.actor_id, request_id=job.request_id)
 
 
-def _check_fixed(job: Job, kind: Kind, row: Parsed, present: Row | None) -> None:
+def _check_fixed(job: Job, kind: Kind, row: Parsed, present: Row) -> None:
     """An import hands nothing over and moves nothing to another customer: other calls do that, with a reason."""
     pointers = job.plan.pointers
     owned = "owner_id" in kind.references
-    if job.owner_ids is not None and owned:
-        owner_id = present["owner_id"] if present is not None else row.values.get("owner_id")
-        if owner_id is not None and owner_id not in job.owner_ids:
-            place = pointers.get("owner", "/owner")
-            row.errors.append(wrong(place, "out_of_reach", "The record belongs to somebody outside your team."))
-    if present is None:
-        return
     for column in (*kind.fixed, *(("owner_id",) if owned else ())):
         given = row.values.get(column)
         if given is not None and given != present[column]:

@@ -22,6 +22,7 @@ from services.api.imports.course import Process
 from services.api.imports.documents import check_document
 from services.api.imports.mapping import Mapping
 from services.api.imports.plan import Parsed, Plan
+from services.api.imports.reach import find_actor
 from services.api.imports.readers import Unreadable, open_source
 from services.api.imports.references import References
 from services.api.imports.survey import survey
@@ -31,18 +32,13 @@ from shared import telemetry
 from shared.clock import Clock
 from shared.db import Database, Row, Tx, sql
 from shared.queue import DRAIN, SCORING_QUEUE, Nudger
-from shared.tenancy import Principal, Reach
 
 log = structlog.get_logger(__name__)
 
 MOST_TRIES = 5
 SURROUNDINGS = sql(
     "SELECT w.currency, w.time_zone, (SELECT p.document -> 'reopen_days' FROM sales.policies p"
-    "   WHERE p.workspace_id = w.id) AS reopen_days,"
-    " (SELECT m.role FROM sales.members m WHERE m.workspace_id = w.id AND m.id = :actor_id) AS role,"
-    " (SELECT coalesce(array_agg(tm.member_id), '{}') FROM sales.teams t JOIN sales.team_members tm"
-    "   ON tm.workspace_id = t.workspace_id AND tm.team_id = t.id"
-    "   WHERE t.workspace_id = w.id AND t.manager_id = :actor_id) AS team"
+    "   WHERE p.workspace_id = w.id) AS reopen_days"
     " FROM sales.workspaces w WHERE w.id = :workspace_id"
 )
 PROCESS = sql(
@@ -137,7 +133,8 @@ class Execution:
         """Surveys the file once, and compiles the mapping for it."""
         held, mapping = self._held, self._mapping
         async with self._transaction() as tx:
-            around = await tx.row(SURROUNDINGS, actor_id=held["created_by"])
+            actor = await find_actor(tx, held, mapping)
+            around = await tx.row(SURROUNDINGS)
             definitions = await tx.rows(DEFINITIONS, subject=_subject(mapping))
             now: datetime = tx.now
         assert around is not None  # noqa: S101 - the import stands in this workspace
@@ -154,10 +151,9 @@ class Execution:
             mapping, columns, zone=zone, currency=around["currency"], now=now, definitions=definitions,
             shift=timedelta(days=shift_days),
         )  # fmt: skip
-        owners = frozenset((held["created_by"], *around["team"])) if around["role"] == "manager" else None
         return Job(
-            held["id"], mapping, plan, References(mapping, plan.pointers), held["created_by"], held["request_id"],
-            owners, timedelta(days=int(around["reopen_days"] or 90)),
+            held["id"], mapping, plan, References(mapping, plan.pointers, actor), actor,
+            held["request_id"], timedelta(days=int(around["reopen_days"] or 90)),
         )  # fmt: skip
 
     async def _import(self, job: Job, rows: list[Parsed]) -> None:
@@ -197,7 +193,7 @@ class Execution:
             async with self._transaction() as tx:
                 if dry:
                     await tx.connection.execute("SAVEPOINT trial")
-                await batch.apply(tx, job, rows, await self._process_of(tx))
+                await batch.apply(tx, job, rows, await self._process_of(tx, job))
                 if dry:
                     await tx.connection.execute("ROLLBACK TO SAVEPOINT trial")
                     tx.effects.clear()
@@ -237,7 +233,7 @@ class Execution:
                 messages=[error.message.replace("\x00", "") for _, _, error in listed],
             )
 
-    async def _process_of(self, tx: Tx) -> Process | None:
+    async def _process_of(self, tx: Tx, job: Job) -> Process | None:
         """The process of new opportunities, made where the workspace has none of its key."""
         wanted = self._mapping.process
         if wanted is None or self._process is not None:
@@ -247,8 +243,7 @@ class Execution:
             if wanted.stages is None and wanted.template is None:
                 words = f"The workspace has no process {wanted.key}: give its stages, or a template."
                 raise Unreadable("/mapping/process/key", "unknown_reference", words)
-            actor = Principal(tx.workspace_id, self._held["created_by"], "admin", Reach.ALL, frozenset())
-            process_id = (await processes.create(tx, actor, wanted))["id"]
+            process_id = (await processes.create(tx, job.actor, wanted))["id"]
             return await self._stages(tx, process_id)
         self._process = await self._stages(tx, process_id)
         return self._process

@@ -246,6 +246,18 @@ def check_mapping(mapping: Mapping) -> list[FieldError]:
     return errors + _check_stages(mapping)
 
 
+def needed_scopes(mapping: Mapping) -> set[str]:
+    """What a member must be allowed to do for all that this mapping may write."""
+    needed = {"imports:write", *KINDS[mapping.kind].scopes}
+    for section, scope in (("customer", "customers:write"), ("owner", "members:write"), ("product", "products:write")):
+        reference = getattr(mapping, section)
+        if reference is not None and reference.missing == "create":
+            needed.add(scope)
+    if mapping.process is not None and (mapping.process.stages or mapping.process.template):
+        needed.add("processes:write")
+    return needed
+
+
 def _check_stages(mapping: Mapping) -> list[FieldError]:
     """Stages that the mapping's own process does not have; one named by key alone is looked at when the rows are."""
     if mapping.stage is None or mapping.process is None or mapping.process.stages is None:

@@ -97,6 +97,10 @@ class Plan:
         }
 
     @property
+    def key_pointer(self) -> str:
+        return self._key.pointer
+
+    @property
     def stage_pointer(self) -> str:
         return self._stage[0].pointer if self._stage else "/stage"
 

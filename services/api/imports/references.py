@@ -6,7 +6,7 @@ making it twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -16,11 +16,14 @@ from services.api.errors import wrong
 from services.api.fields import sort_key
 from services.api.imports.mapping import Mapping
 from services.api.imports.plan import Named, Parsed
+from services.api.imports.reach import within
 from services.api.imports.values import Wrong
 from services.api.owners import OWNING_ROLES
 from shared.db import Row, Tx, sql
 from shared.effects import AuditEntry, Event
 from shared.ids import new_id
+from shared.models import customers, opportunities
+from shared.tenancy import Principal
 
 MOST_KEPT = 200_000
 CUSTOMERS = sql(
@@ -81,8 +84,9 @@ class Made:
 class References:
     """Finds what rows name. `forget` after a rollback, `commit` after a commit."""
 
-    def __init__(self, mapping: Mapping, pointers: dict[str, str]) -> None:
+    def __init__(self, mapping: Mapping, pointers: dict[str, str], actor: Principal) -> None:
         self._mapping = mapping
+        self._actor = actor
         self._pointers = pointers
         self._found = {name: Found() for name in ("customer", "owner", "product")}
         self.new_customers: list[Made] = []
@@ -101,16 +105,23 @@ class References:
     def _clear(self) -> None:
         self.new_customers, self.new_products = [], []
 
-    async def resolve(self, tx: Tx, rows: list[Parsed]) -> None:
-        """Sets `values[…_id]` of every row; what can't be found is an error of the row."""
+    async def resolve(self, tx: Tx, rows: list[Parsed], known: Collection[str]) -> None:
+        """Sets `values[…_id]` of every row; what can't be found is an error of the row.
+
+        `known` are the keys of rows whose records are there already.
+        """
         if self._mapping.owner is not None:
             await self._owners(tx, rows)
+            self._check_owners(rows, known)
         if self._mapping.product is not None:
             await self._products(tx, rows)
+        of_customers: dict[UUID, UUID] = {}
         if self._mapping.opportunity is not None:
-            await self._opportunities(tx, rows)
+            of_customers = await self._opportunities(tx, rows)
         if self._mapping.customer is not None:
             await self._customers(tx, rows)
+        if of_customers:
+            self._check_customers(rows, of_customers)
 
     def _unknown(self, kind: str, rows: Iterable[Parsed]) -> dict[str, tuple[Named, Parsed]]:
         """What rows name that has not been looked for yet, with the first row that names it."""
@@ -145,6 +156,13 @@ class References:
                     found.fresh[key] = Wrong("unknown_reference", f"“{key}” is no active member who sells")
             await self._make_members(tx, made)
         self._assign(rows, "owner", "member_id" if self._mapping.kind == "interactions" else "owner_id")
+
+    def _check_owners(self, rows: list[Parsed], known: Collection[str]) -> None:
+        """A new record goes to nobody beyond the actor's reach; nor does the customer that is made for it."""
+        for row in rows:
+            owner_id = row.values.get("owner_id")
+            if owner_id is not None and row.key not in known and not self._actor.may_see_owner(owner_id):
+                self._complain(row, "owner", Wrong("out_of_reach", "is outside your team"))
 
     async def _make_members(self, tx: Tx, made: list[tuple[UUID, Named]]) -> None:
         if not made:
@@ -183,20 +201,32 @@ class References:
                     found.fresh[key] = Wrong("unknown_reference", f"“{key}” is no product")
         self._assign(rows, "product", "product_id")
 
-    async def _opportunities(self, tx: Tx, rows: list[Parsed]) -> None:
+    async def _opportunities(self, tx: Tx, rows: list[Parsed]) -> dict[UUID, UUID]:
+        """Whose the opportunities are that these rows name: opportunity → customer."""
         reference = self._mapping.opportunity
         keys = {named.external_id for row in rows if (named := row.references.get("opportunity"))}
         if reference is None or not keys:
-            return
+            return {}
         source = reference.source or self._mapping.source
         found = {row["external_id"]: row for row in await tx.rows(OPPORTUNITIES, source=source, keys=list(keys))}
+        seen = await within(tx, self._actor, opportunities, (row["id"] for row in found.values()))
         for row in rows:
             named = row.references.get("opportunity")
             match = found.get(named.external_id) if named else None
-            if match is not None and match["deleted_at"] is None:
+            if match is not None and match["deleted_at"] is None and match["id"] in seen:
                 row.values["opportunity_id"] = match["id"]
+            elif named is not None and match is not None and match["id"] not in seen:
+                self._complain(row, "opportunity", _out_of_reach(named.key, "an opportunity"))
             elif named is not None and reference.missing == "refuse":
                 self._complain(row, "opportunity", Wrong("unknown_reference", f"“{named.key}” is no opportunity"))
+        return {row["id"]: row["customer_id"] for row in found.values()}
+
+    def _check_customers(self, rows: list[Parsed], of_customers: dict[UUID, UUID]) -> None:
+        """An interaction counts for an opportunity of its own customer."""
+        for row in rows:
+            opportunity_id, customer_id = row.values.get("opportunity_id"), row.values.get("customer_id")
+            if opportunity_id is not None and customer_id is not None and of_customers[opportunity_id] != customer_id:
+                self._complain(row, "opportunity", Wrong("other_customer", "belongs to another customer"))
 
     async def _customers(self, tx: Tx, rows: list[Parsed]) -> None:
         reference, found = self._mapping.customer, self._found["customer"]
@@ -217,11 +247,16 @@ class References:
             known = await tx.rows(CUSTOMERS, source=self._mapping.source, keys=list(unknown), sort_keys=list(by_names))
             by_key = {row["external_id"]: row for row in known if row["external_id"] is not None}
             by_name: dict[str, dict[UUID, Row]] = {}
+            seen = await within(tx, self._actor, customers, (row["id"] for row in known))
             for each in known:
-                if each["external_id"] is None:
+                if each["external_id"] is None and each["id"] in seen:
                     by_name.setdefault(each["name"].casefold(), {})[each["id"]] = each
             for key, (named, row) in unknown.items():
-                outcome = self._customer(key, named, row, by_key.get(key), by_name, keys.get(key))
+                match = by_key.get(key)
+                if match is not None and match["id"] not in seen:
+                    found.fresh[key] = _out_of_reach(key, "a customer")
+                    continue
+                outcome = self._customer(key, named, row, match, by_name, keys.get(key))
                 if outcome is not None:
                     found.fresh[key] = outcome
         self._assign(rows, "customer", "customer_id")
@@ -266,6 +301,10 @@ class References:
                 self._complain(row, kind, outcome)
             else:
                 row.values[column] = outcome
+
+
+def _out_of_reach(key: str | None, what: str) -> Wrong:
+    return Wrong("out_of_reach", f"“{key}” is {what} of somebody outside your team")
 
 
 def _match(named: Named, known: list[Row], what: str) -> Row | Wrong | None:

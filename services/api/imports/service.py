@@ -9,9 +9,8 @@ from uuid import UUID
 
 from services.api import resources
 from services.api.errors import Conflict, Forbidden, NotFound
-from services.api.imports.kinds import KINDS
+from services.api.imports.kinds import needed_scopes
 from services.api.imports.lease import DROP_CHUNKS
-from services.api.imports.mapping import Mapping
 from services.api.imports.resource import IMPORTS
 from services.api.imports.upload import PIECE, Upload
 from services.api.pagination import Cursors, ListParams, binding_of
@@ -34,21 +33,9 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 ENDED = ("succeeded", "partially_failed", "failed", "cancelled")
 
 
-def _needed_scopes(mapping: Mapping) -> set[str]:
-    """What the caller must be allowed to do for all that this mapping may write."""
-    needed = {*KINDS[mapping.kind].scopes}
-    for section, scope in (("customer", "customers:write"), ("owner", "members:write"), ("product", "products:write")):
-        reference = getattr(mapping, section)
-        if reference is not None and reference.missing == "create":
-            needed.add(scope)
-    if mapping.process is not None and (mapping.process.stages or mapping.process.template):
-        needed.add("processes:write")
-    return needed
-
-
 async def create(tx: Tx, principal: Principal, upload: Upload, request_id: str | None) -> Row:
     """Keeps the upload and queues its import; nothing of it is seen before the commit."""
-    missing = sorted(_needed_scopes(upload.mapping) - principal.scopes)
+    missing = sorted(needed_scopes(upload.mapping) - principal.scopes)
     if missing:
         raise Forbidden(f"This mapping may write what the caller may not: it needs {', '.join(missing)}.")
     import_id = new_id()
