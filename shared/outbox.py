@@ -34,7 +34,7 @@ SELECT :workspace_id, m.subject_type, m.subject_id, m.lane, m.cause, now()
 FROM given, jsonb_to_recordset(doc -> 'marks') AS m(subject_type text, subject_id uuid, lane smallint, cause jsonb)
 ORDER BY m.subject_type, m.subject_id
 ON CONFLICT (workspace_id, subject_type, subject_id) DO UPDATE
-SET version = d.version + 1, lane = least(d.lane, excluded.lane), cause = excluded.cause,
+SET version = excluded.version, lane = least(d.lane, excluded.lane), cause = excluded.cause,
   marked_at = least(d.marked_at, excluded.marked_at)
 """
 _ANSWERED = """, answered AS (
@@ -54,7 +54,8 @@ def effect_values(
     request_id: str | None,
     traceparent: str | None,
 ) -> dict[str, Any]:
-    """The parameters of WRITE_EFFECTS."""
+    """The parameters of WRITE_EFFECTS. A mark names the request behind it, so that it can be traced."""
+    asked = {"request_id": request_id} if request_id else {}
     return {
         "recorded_at": recorded_at,
         "actor_id": actor_id,
@@ -86,7 +87,12 @@ def effect_values(
                 for a in effects.audit
             ],
             "marks": [
-                {"subject_type": m.subject_type, "subject_id": m.subject_id, "lane": m.lane, "cause": m.cause or {}}
+                {
+                    "subject_type": m.subject_type,
+                    "subject_id": m.subject_id,
+                    "lane": m.lane,
+                    "cause": {**(m.cause or {}), **asked},
+                }
                 for m in effects.marks.values()
             ],
         },

@@ -278,7 +278,7 @@ def _dirty_marks() -> None:
         sa.Column("workspace_id", sa.UUID(), nullable=False),
         sa.Column("subject_type", sa.Text(), nullable=False),
         sa.Column("subject_id", sa.UUID(), nullable=False),
-        sa.Column("version", sa.BigInteger(), server_default=sa.text("1"), nullable=False),
+        sa.Column("version", sa.BigInteger(), sa.Identity(always=False), nullable=False),
         sa.Column("lane", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("cause", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False),
         sa.Column("marked_at", sa.DateTime(timezone=True), nullable=False),

@@ -6,7 +6,7 @@ for any version of the model, and a hundred thousand rows can be written as one 
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, SmallInteger, Text, text
+from sqlalchemy import BigInteger, Boolean, Column, Float, Identity, Index, Integer, SmallInteger, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, REAL
 
 from shared.models.base import SCORING, one_of, tenant_table, time_column, uuid_column
@@ -19,7 +19,8 @@ dirty_marks = tenant_table(
     "dirty_marks",
     Column("subject_type", Text, nullable=False),
     uuid_column("subject_id"),
-    Column("version", BigInteger, nullable=False, server_default=text("1")),
+    # Never the same number twice, so that a mark made again after its deletion is not taken for the one deleted.
+    Column("version", BigInteger, Identity(), nullable=False),
     Column("lane", SmallInteger, nullable=False, server_default=text("0")),
     Column("cause", JSONB, nullable=False, server_default=text("'{}'")),
     time_column("marked_at", nullable=False),

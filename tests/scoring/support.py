@@ -139,7 +139,7 @@ class World:
             " SELECT $1, $2, s, $4, $5::jsonb || jsonb_build_object('subject_type', $2::text, 'subject_id', s), now()"
             " FROM unnest($3::uuid[]) s ORDER BY s"
             " ON CONFLICT (workspace_id, subject_type, subject_id) DO UPDATE"
-            " SET version = d.version + 1, lane = least(d.lane, excluded.lane), cause = excluded.cause",
+            " SET version = excluded.version, lane = least(d.lane, excluded.lane), cause = excluded.cause",
             kind,
             list(subjects),
             lane,

@@ -123,7 +123,7 @@ def test_marks_are_coalesced_and_the_nearer_lane_wins() -> None:
     assert not effects
 
 
-async def test_a_mark_made_again_grows_and_two_writers_do_not_deadlock(state: State) -> None:
+async def test_a_mark_made_again_has_a_version_of_its_own_and_two_writers_do_not_deadlock(state: State) -> None:
     workspace_id, subjects = new_id(), [new_id() for _ in range(20)]
 
     async def write(order: list[UUID]) -> None:
@@ -133,10 +133,16 @@ async def test_a_mark_made_again_grows_and_two_writers_do_not_deadlock(state: St
             await write_effects(tx)
             assert not tx.effects
 
+    async def versions() -> set[int]:
+        async with state.database.transaction(workspace_id) as tx:
+            rows = await tx.rows(sql("SELECT version FROM scoring.dirty_marks WHERE workspace_id = :workspace_id"))
+        assert len(rows) == 20
+        return {row["version"] for row in rows}
+
+    await write(subjects)
+    first = await versions()
     await asyncio.gather(*(write(order) for order in (subjects, subjects[::-1]) for _ in range(5)))
-    async with state.database.transaction(workspace_id) as tx:
-        rows = await tx.rows(sql("SELECT version FROM scoring.dirty_marks WHERE workspace_id = :workspace_id"))
-    assert [row["version"] for row in rows] == [10] * 20
+    assert len(first | await versions()) == 40
 
 
 async def test_an_event_of_another_workspace_is_refused_by_the_database(state: State) -> None:
