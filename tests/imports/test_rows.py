@@ -397,3 +397,23 @@ async def test_a_whole_batch_that_moves_on_ends_in_good_time(admin: Caller, serv
     assert (done["status"], done["rows_imported"]) == ("succeeded", rows)
     told = await events_of(admin) - before
     assert (told["opportunity.milestone_passed"], told["opportunity.won"]) == (3 * rows, rows)
+
+
+async def test_nothing_of_a_person_enters_events_and_audit(admin: Caller) -> None:
+    """The same values stay out whether they come by a call or by an import."""
+    plain = {"external_id": "id", "name": "name"}
+    customers = {"kind": "customers", "source": "erp", "fields": {**plain, "kind": "kind"}}
+    for kind in ("household", "organisation"):
+        await imported(admin, f"id,name,kind\nC1,Family Secret,{kind}\n".encode(), customers)
+    contacts = {"kind": "contacts", "source": "erp", "fields": plain, "customer": {"external_id": "customer"}}
+    for name in ("Secret Li", "Secret Wu"):
+        await imported(admin, f"id,customer,name\nSecret-ID,C1,{name}\n".encode(), contacts)
+    async with admin.state.database.transaction(admin.workspace_id) as tx:
+        told = await tx.connection.fetch(
+            "SELECT type, data::text AS data FROM events.outbox WHERE workspace_id = $1 UNION ALL"
+            " SELECT action, changes::text FROM sales.audit_entries WHERE workspace_id = $1",
+            admin.workspace_id,
+        )
+    assert sum(row["type"] == "contact.updated" for row in told) == 2
+    assert sum(row["type"] == "customer.updated" for row in told) == 2
+    assert [row["type"] for row in told if "Secret" in row["data"]] == []

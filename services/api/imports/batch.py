@@ -230,7 +230,7 @@ async def _write(
     await tx.run(staging.insert_new(kind, columns), now=tx.now, historical=job.mapping.historical)
     if any_old:
         changing = columns if "occurred_at" in job.plan.columns() else columns[:-1]
-        hidden = tuple(sorted(kind.personal({"kind": "household"})))
+        hidden = tuple(sorted(kind.hidden(guarded=True)))
         await tx.run(staging.update_changed(kind, changing, hidden), now=tx.now)
     if recorded:
         await _record_steps(tx, job, recorded)
@@ -259,7 +259,8 @@ def _record(
 
 def _created(kind: Kind, values: dict[str, Any]) -> str:
     """What the audit trail keeps of a new row: field → [null, value], or null where the value is personal."""
-    hidden = kind.personal({"kind": "organisation", **values})
+    column, value = kind.guarded or ("", "")
+    hidden = kind.hidden(guarded=values.get(column) == value)
     kept = {
         name: None if name in hidden else (None, value)
         for name, value in values.items()

@@ -9,10 +9,12 @@ from typing import Any
 
 from sqlalchemy import Table
 
+from services.api.contacts.resource import PERSONAL as PERSONAL_OF_CONTACT
 from services.api.customers.resource import CUSTOMERS
 from services.api.errors import FieldError, wrong
 from services.api.imports.mapping import Mapping
-from services.api.opportunities.resource import PERSONAL as PERSONAL_OF_OPPORTUNITY
+from services.api.interactions.resource import PERSONAL as PERSONAL_OF_INTERACTION
+from services.api.opportunities.resource import personal as personal_of_opportunity
 from shared import models
 from shared.catalog import interactions as touches
 from shared.catalog import selling
@@ -71,6 +73,8 @@ class Kind:
     table: Table
     fields: dict[str, Field]
     personal: Callable[[Any], frozenset[str]]
+    # A column and the value of it with which more of the row is personal.
+    guarded: tuple[str, str] | None = None
     sections: frozenset[str] = frozenset()
     needs: frozenset[str] = frozenset()
     # Columns filled from references rather than from fields: ids of other rows.
@@ -86,14 +90,17 @@ class Kind:
     def name(self) -> str:
         return str(self.table.name)
 
+    def hidden(self, *, guarded: bool) -> frozenset[str]:
+        """Columns whose values stay out of events and audit."""
+        column, value = self.guarded or ("", "")
+        return self.personal({column: value if guarded else ""})
+
     @property
     def columns(self) -> dict[str, str]:
         """Field name to column name."""
         return {name: given.column or name for name, given in self.fields.items()}
 
 
-_ALL_OF_CONTACT = frozenset(("name", "sort_key", "title", "phone", "email", "birthday", "notes", "personality"))
-_OF_INTERACTION = frozenset(("purpose", "summary", "place", "foreseen"))
 _INSTANT = Field(Type.INSTANT)
 
 OPPORTUNITIES = Kind(
@@ -120,7 +127,8 @@ OPPORTUNITIES = Kind(
         "notes": Field(Type.LONG),
         "occurred_at": _INSTANT,
     },
-    personal=lambda _: PERSONAL_OF_OPPORTUNITY,
+    personal=personal_of_opportunity,
+    guarded=("status", "cancelled"),
     sections=frozenset(("customer", "owner", "product", "process", "stage", "attributes")),
     needs=frozenset(("customer", "process")),
     references=("customer_id", "owner_id", "product_id"),
@@ -146,6 +154,7 @@ CUSTOMER_KIND = Kind(
         "occurred_at": _INSTANT,
     },
     personal=CUSTOMERS.personal,
+    guarded=("kind", "household"),
     sections=frozenset(("owner", "attributes")),
     references=("owner_id",),
     has_attributes=True,
@@ -168,7 +177,7 @@ CONTACTS = Kind(
         "notes": Field(Type.LONG),
         "occurred_at": _INSTANT,
     },
-    personal=lambda _: _ALL_OF_CONTACT,
+    personal=lambda _: PERSONAL_OF_CONTACT,
     sections=frozenset(("customer",)),
     needs=frozenset(("customer",)),
     references=("customer_id",),
@@ -210,7 +219,7 @@ INTERACTIONS = Kind(
         "currency": Field(Type.CURRENCY),
         "confidence": Field(Type.SHARE),
     },
-    personal=lambda _: _OF_INTERACTION,
+    personal=lambda _: PERSONAL_OF_INTERACTION,
     sections=frozenset(("customer", "owner", "opportunity")),
     needs=frozenset(("customer",)),
     references=("customer_id", "member_id", "opportunity_id"),

@@ -10,11 +10,13 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import accumulate
 from typing import IO, Any
 
 import orjson
@@ -120,28 +122,39 @@ def check_encoding(file: IO[bytes], format_: str, options: FileOptions) -> None:
 
 def _csv(text: io.TextIOWrapper, options: FileOptions) -> Source:
     csv.field_size_limit(LONGEST_FIELD)
-    reader = csv.reader(text, delimiter=options.delimiter, strict=True)
+    held: list[str] = []
+    reader = csv.reader(_holding(text, held), delimiter=options.delimiter, strict=True)
     try:
         columns = [name.strip() for name in next(reader)]
     except StopIteration as error:
         raise Unreadable("/file", "empty_file", "The file is empty.") from error
     except csv.Error as error:
+        _check_quotes(held, 1, options.delimiter)
         raise Unreadable("/file", "malformed_file", f"The first line can't be read: {error}.") from error
     _check_columns(columns)
-    return Source(columns, _csv_rows(reader, len(columns)))
+    return Source(columns, _csv_rows(reader, held, len(columns), options.delimiter))
 
 
-def _csv_rows(reader: Any, width: int) -> Iterator[tuple[int, Row | Spoilt]]:
+def _holding(text: io.TextIOWrapper, held: list[str]) -> Iterator[str]:
+    """The lines, of which those of the row under way stay in `held`: an error tells where its quote opened."""
+    for line in text:
+        held.append(line)
+        yield line
+
+
+def _csv_rows(reader: Any, held: list[str], width: int, delimiter: str) -> Iterator[tuple[int, Row | Spoilt]]:
     number = 0
     while True:
-        before = reader.line_num
+        held.clear()
+        first = reader.line_num + 1
         try:
             row = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
+            _check_quotes(held, first, delimiter)
             number += 1
-            yield number, Spoilt("malformed_line", f"Line {before + 2} can't be read: {error}.")
+            yield number, Spoilt("malformed_line", f"{_lines(first, reader.line_num)} can't be read: {error}.")
             continue
         if not row:
             continue
@@ -149,8 +162,42 @@ def _csv_rows(reader: Any, width: int) -> Iterator[tuple[int, Row | Spoilt]]:
         if len(row) == width:
             yield number, row
         else:
-            words = f"Line {reader.line_num} has {len(row)} columns, the header has {width}."
+            words = f"{_lines(first, reader.line_num)}: {len(row)} columns, but the header has {width}."
             yield number, Spoilt("wrong_column_count", words)
+
+
+def _lines(first: int, last: int) -> str:
+    return f"Line {first}" if first >= last else f"Lines {first} to {last}"
+
+
+def _check_quotes(held: list[str], first: int, delimiter: str) -> None:
+    """Raises Unreadable where a quote of the lines `held` swallowed further lines: those would be lost unnoticed.
+
+    A quote that is wrong within its own line spoils that row alone.
+    """
+    text = "".join(held)
+    end = re.escape(delimiter)
+    closed = re.compile(rf'"(?:[^"]++|"")*+"(?=[{end}\r\n]|\Z)')
+    unclosed = re.compile(r'"(?:[^"]++|"")*+\Z')
+    unquoted = re.compile(rf"[^{end}\r\n]*+")
+    at = 0
+    while at < len(text):
+        if text[at] != '"':
+            at = unquoted.match(text, at).end() + 1  # type: ignore[union-attr]  # it matches even nothing
+            continue
+        found = closed.match(text, at)
+        if found:
+            at = found.end() + 1
+            continue
+        opened = next(place for place, upto in enumerate(accumulate(map(len, held))) if at < upto)
+        if opened < len(held) - 1 or unclosed.match(text, at):
+            words = (
+                f"The quote that opens on line {first + opened} is not closed where its text ends, so that what comes"
+                " after it can't be told apart and was not read. Nothing was imported: close the quote; one within a"
+                ' text is written twice ("").'
+            )
+            raise Unreadable("/file", "unclosed_quote", words)
+        return
 
 
 def _check_columns(columns: list[str]) -> None:

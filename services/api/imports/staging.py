@@ -152,11 +152,12 @@ def _document(kind: Kind) -> str:
         listed = ", ".join(f"'{name}'" for name in sorted({*dropped, *names}))
         return f"(to_jsonb(t) - CAST(ARRAY[{listed}] AS text[]))"
 
-    if kind.name == "customers":
-        household, other = kind.personal({"kind": "household"}), kind.personal({"kind": "organisation"})
-        base = f"CASE t.kind WHEN 'household' THEN {without(household)} ELSE {without(other)} END"
-    else:
-        base = without(kind.personal(None))
+    base = without(kind.hidden(guarded=False))
+    if kind.guarded:
+        column, value = kind.guarded
+        # What was personal before stays so: a household may become an organisation.
+        before = f" OR s.changes::jsonb -> '{column}' ->> 0 = '{value}'" if column in kind.columns else ""
+        base = f"CASE WHEN t.{column} = '{value}'{before} THEN {without(kind.hidden(guarded=True))} ELSE {base} END"
     if not kind.money:
         return base
     wire = {column: name for name, column in kind.columns.items()}

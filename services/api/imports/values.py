@@ -11,6 +11,7 @@ from string import Formatter
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from services.api.fields import EARLIEST_DAY, LATEST_DAY
 from services.api.imports.kinds import Field, Type
 from services.api.imports.mapping import ValueSpec
 from services.api.imports.readers import Row, Unreadable
@@ -51,20 +52,28 @@ class Reader:
 
 
 def compile_value(spec: ValueSpec, field: Field, columns: list[str], place: Place, at: str) -> Reader:
-    """A reader of `spec`; raises Unreadable where it names a column that the file has not."""
+    """A reader of `spec`; it raises Wrong and nothing else.
+
+    Raises Unreadable where `spec` names a column that the file has not, or where its own default or constant is wrong.
+    """
     convert = converter(field, spec, place)
-    default = None if spec.default is None else convert(spec.default)
+    default = None if spec.default is None else _fixed(convert, spec.default, at, "default")
     pointer = f"/{spec.column}" if spec.column is not None else at.removeprefix("/mapping")
     if spec.column is not None and spec.trim and not (spec.map or spec.empty):
         return Reader(_plain_column(_index(spec.column, columns, at), convert, default), pointer)
     get = _getter(spec, columns, at)
     if spec.constant is not None:
-        constant = convert(spec.constant)
+        constant = _fixed(convert, spec.constant, at, "constant")
         return Reader(lambda _: constant, pointer)
 
     def read(row: Row) -> Any:
         raw = get(row)
-        return default if raw is None else convert(raw)
+        try:
+            return default if raw is None else convert(raw)
+        except Wrong:
+            raise
+        except Exception as error:
+            raise _inconvertible(raw) from error
 
     return Reader(read, pointer)
 
@@ -80,9 +89,30 @@ def _plain_column(index: int, convert: Convert, default: Any) -> Get:
                 return default
         elif value is None:
             return default
-        return convert(value)
+        try:
+            return convert(value)
+        except Wrong:
+            raise
+        except Exception as error:
+            raise _inconvertible(value) from error
 
     return read
+
+
+def _inconvertible(value: Any) -> Wrong:
+    """For what a conversion did not foresee: one cell must not hold up the whole file."""
+    return Wrong("invalid_value", f"“{str(value)[:80]}” can't be read")
+
+
+def _fixed(convert: Convert, value: Any, at: str, name: str) -> Any:
+    """A value that stands in the mapping itself."""
+    try:
+        return convert(value)
+    except Wrong as error:
+        raise Unreadable(f"{at}/{name}", error.code, f"The {name} {error.message}.") from error
+    except Exception as error:
+        wrong = _inconvertible(value)
+        raise Unreadable(f"{at}/{name}", wrong.code, f"The {name} {wrong.message}.") from error
 
 
 def compile_raw(spec: ValueSpec, columns: list[str], at: str) -> Reader:
@@ -289,9 +319,7 @@ def _moment(value: Any, spec: ValueSpec) -> datetime | date:
 def _day(spec: ValueSpec, place: Place) -> Convert:
     def convert(value: Any) -> date:
         moment = _moment(value, spec)
-        if isinstance(moment, datetime):
-            moment = moment.astimezone(place.zone).date() if moment.tzinfo else moment.date()
-        return _shifted(moment, place)
+        return _shifted(_local(moment, place).date() if isinstance(moment, datetime) else moment, place)
 
     return convert
 
@@ -301,11 +329,20 @@ def _instant(spec: ValueSpec, place: Place) -> Convert:
         moment = _moment(value, spec)
         if not isinstance(moment, datetime):
             moment = datetime.combine(moment, time())
-        local = moment.astimezone(place.zone) if moment.tzinfo else moment
+        local = _local(moment, place)
         day = _shifted(local.date(), place)
         return datetime.combine(day, local.time(), place.zone).astimezone(UTC)
 
     return convert
+
+
+def _local(moment: datetime, place: Place) -> datetime:
+    if moment.tzinfo is None:
+        return moment
+    try:
+        return moment.astimezone(place.zone)
+    except OverflowError as error:
+        raise _out_of_range(moment.date()) from error
 
 
 def _shifted(day: date, place: Place) -> date:
@@ -313,9 +350,13 @@ def _shifted(day: date, place: Place) -> date:
         moved = day + place.shift
     except OverflowError as error:
         raise Wrong("out_of_range", f"{day} can't be moved by {place.shift.days} days") from error
-    if not 1800 <= moved.year <= 2200:
-        raise Wrong("out_of_range", f"{moved} is not a date of business")
+    if not EARLIEST_DAY <= moved <= LATEST_DAY:
+        raise _out_of_range(moved)
     return moved
+
+
+def _out_of_range(day: date) -> Wrong:
+    return Wrong("out_of_range", f"{day} is not between {EARLIEST_DAY} and {LATEST_DAY}")
 
 
 def latest_day(reader: Reader, row: Row) -> date | None:
