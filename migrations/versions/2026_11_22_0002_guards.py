@@ -150,7 +150,7 @@ END $$
 QUEUE_DEPTH = """
 CREATE FUNCTION scoring.queue_depth(OUT depth bigint, OUT age double precision)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$
-  SELECT count(*), coalesce(extract(epoch FROM now() - min(marked_at)), 0) FROM scoring.dirty_marks
+  SELECT count(*), greatest(coalesce(extract(epoch FROM now() - min(marked_at)), 0), 0) FROM scoring.dirty_marks
 $$
 """
 

@@ -27,7 +27,7 @@ WITH RECURSIVE due AS (
 )
 SELECT workspace_id, lane FROM due ORDER BY lane, marked_at
 """
-_DEPTH = "SELECT count(*) AS depth, extract(epoch FROM now() - min(marked_at))::float8 AS age FROM scoring.dirty_marks"
+_DEPTH = "SELECT depth, age FROM scoring.queue_depth()"
 _ADD_DRAIN = sql("INSERT INTO scoring.drains (workspace_id) VALUES (:workspace_id) ON CONFLICT DO NOTHING")
 _LOCK_DRAIN = sql(
     "SELECT cursor, cursor_ownerless, cursor_version,"
@@ -121,7 +121,7 @@ async def due_workspaces(database: Database) -> list[tuple[UUID, bool]]:
 async def depth_and_age(database: Database) -> tuple[int, float]:
     """How many marks there are over all workspaces, and the age of the oldest in seconds."""
     row = await database.pool.fetchrow(_DEPTH)
-    return (int(row["depth"]), max(float(row["age"] or 0.0), 0.0)) if row else (0, 0.0)
+    return (int(row["depth"]), float(row["age"])) if row else (0, 0.0)
 
 
 async def lock(tx: Tx) -> Cursor | None:

@@ -11,7 +11,7 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from services.scoring import marks, ranking
+from services.scoring import ranking
 from services.scoring.core.facts import OpportunityFacts
 from services.scoring.core.judge import Judgement, judge
 from services.scoring.jobs.drain import drain
@@ -194,20 +194,6 @@ async def test_amounts_in_another_currency_are_converted_and_unknown_without_a_r
     margin = {row["opportunity_id"]: row["margin"] for row in rows}
     assert margin[own] == pytest.approx(margin[converted])
     assert {row["opportunity_id"] for row in rows if row["unknowns"] & 1} == {unknown}
-
-
-async def test_a_mark_made_again_after_its_deletion_is_another_one(world: World) -> None:
-    """A second replica may hold what it read of the first one: it must not take away the new mark."""
-    subject = new_id()
-    await world.mark("opportunity", subject)
-    async with world.context.database.transaction(world.id) as tx:
-        read = await marks.take(tx, 10)
-    await world.drain()
-    await world.mark("opportunity", subject)
-    async with world.context.database.transaction(world.id) as tx:
-        assert await marks.delete(tx, read) == 0
-        assert await marks.postpone(tx, read, 60) == 0
-    assert await world.marks() == [("opportunity", subject)]
 
 
 async def test_the_number_of_statements_does_not_grow_with_the_batch(world: World) -> None:
