@@ -8,30 +8,55 @@ from __future__ import annotations
 import logging
 import sys
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import orjson
 import structlog
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
+# None is registered here: a process shows what it feeds, and a zero of what it never counts would be read as a fact.
 REQUESTS = Histogram(
     "http_server_request_duration_seconds",
     "Time from the first byte of a request to the end of its response.",
     ["method", "route", "status"],
     buckets=_FAST,
+    registry=None,
 )
-ACTIVE_REQUESTS = Gauge("http_server_active_requests", "Requests being answered now.")
-NUDGES_LOST = Counter("sixteen_nudges_lost_total", "Wake-ups that did not reach Redis; the sweeper made up for them.")
-DIRTY_DEPTH = Gauge("sixteen_dirty_depth", "Subjects waiting to be judged again.")
-DIRTY_AGE = Gauge("sixteen_dirty_age_seconds", "Age of the oldest dirty mark.")
-OUTBOX_AGE = Gauge("sixteen_outbox_age_seconds", "Age of the oldest event that readers can't see yet.")
-QUEUE_TIME = Histogram("sixteen_queue_seconds", "Time from a dirty mark to its judgement.", buckets=_FAST)
-DRAIN_TIME = Histogram("sixteen_drain_seconds", "Time of one drain of dirty marks.", ["outcome"], buckets=_FAST)
-JUDGED = Counter("sixteen_judged_total", "Opportunities judged.")
-MOVED = Counter("sixteen_moves_total", "Seats that changed their band.")
-IMPORT_ROWS = Counter("sixteen_import_rows_total", "Rows of imports, by what became of them.", ["outcome"])
+ACTIVE_REQUESTS = Gauge("http_server_active_requests", "Requests being answered now.", registry=None)
+NUDGES_LOST = Counter(
+    "sixteen_nudges_lost_total", "Wake-ups that did not reach Redis; the sweeper made up for them.", registry=None
+)
+DIRTY_DEPTH = Gauge("sixteen_dirty_depth", "Subjects waiting to be judged again.", registry=None)
+DIRTY_AGE = Gauge("sixteen_dirty_age_seconds", "Age of the oldest dirty mark.", registry=None)
+OUTBOX_AGE = Gauge("sixteen_outbox_age_seconds", "Age of the oldest event that readers can't see yet.", registry=None)
+QUEUE_TIME = Histogram(
+    "sixteen_queue_seconds", "Time from a dirty mark to its judgement.", buckets=_FAST, registry=None
+)
+DRAIN_TIME = Histogram(
+    "sixteen_drain_seconds", "Time of one drain of dirty marks.", ["outcome"], buckets=_FAST, registry=None
+)
+JUDGED = Counter("sixteen_judged_total", "Opportunities judged.", registry=None)
+MOVED = Counter("sixteen_moves_total", "Seats that changed their band.", registry=None)
+IMPORT_ROWS = Counter(
+    "sixteen_import_rows_total", "Rows of imports, by what became of them.", ["outcome"], registry=None
+)
+
+FED_BY: Final[dict[str, tuple[Counter | Gauge | Histogram, ...]]] = {
+    "api": (REQUESTS, ACTIVE_REQUESTS, NUDGES_LOST, DIRTY_DEPTH, DIRTY_AGE, OUTBOX_AGE),
+    "api-worker": (NUDGES_LOST, IMPORT_ROWS),
+    "scoring": (DIRTY_DEPTH, DIRTY_AGE, QUEUE_TIME, DRAIN_TIME, JUDGED, MOVED),
+}
+_exposed: set[Counter | Gauge | Histogram] = set()
+
+
+def expose(service: str) -> None:
+    """Shows at /metrics what `service` (a key of `FED_BY`) feeds; may be called again."""
+    for metric in FED_BY[service]:
+        if metric not in _exposed:
+            REGISTRY.register(metric)
+            _exposed.add(metric)
 
 
 def configure_logging(service: str, level: str = "INFO") -> None:

@@ -62,6 +62,7 @@ def _lifespan(settings: ApiSettings, clock: Clock) -> Any:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         telemetry.configure_logging("api", settings.log_level)
+        telemetry.expose("api")
         database = await open_database(
             settings.database_url,
             settings.role,

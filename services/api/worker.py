@@ -37,6 +37,7 @@ _STALE_SECONDS = 60.0
 
 async def serve(settings: WorkerSettings, stop: asyncio.Event) -> None:
     """Works until `stop` is set. Raises NotReady when it can't begin, with what to do."""
+    telemetry.expose("api-worker")
     await require_schema(settings.database_url, settings.role)
     database = await open_database(
         settings.database_url,

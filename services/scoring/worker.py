@@ -35,6 +35,7 @@ _STALE_SECONDS = 60.0
 
 async def serve(settings: ScoringSettings, stop: asyncio.Event) -> None:
     """Scores until `stop` is set. Raises NotReady when it can't begin, with what to do."""
+    telemetry.expose("scoring")
     await require_schema(settings.database_url, settings.role)
     database = await open_database(
         settings.database_url,
@@ -102,11 +103,6 @@ def main() -> int:
             runner.run(run(settings))
     except NotReady as error:
         sys.stderr.write(f"{error}\n")
-        return 1
-    except OSError as error:
-        sys.stderr.write(
-            f"Port {settings.metrics_port} for metrics can't be opened ({error}): set SIXTEEN_METRICS_PORT.\n"
-        )
         return 1
     return 0
 
