@@ -52,7 +52,8 @@ async def serve(settings: ScoringSettings, stop: asyncio.Event) -> None:
         """Redis away makes this worker a little slower, not unready."""
         return [] if drainer.trouble is None else [drainer.trouble]
 
-    probes = Probes(heartbeat, problems)
+    # On one machine nobody outside it has to see them.
+    probes = Probes(heartbeat, problems, host="127.0.0.1") if settings.embedded else Probes(heartbeat, problems)
     draining = asyncio.create_task(drainer.run(), name="drain")
     listening = asyncio.create_task(listener.run(), name="listen")
     try:
