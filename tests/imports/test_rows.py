@@ -385,14 +385,14 @@ async def test_statements_do_not_grow_with_the_rows(admin: Caller) -> None:
 
 async def test_a_whole_batch_that_moves_on_ends_in_good_time(admin: Caller, servers: Servers) -> None:
     """Told of step by step, in a statement whose work grows with its rows and not with their square."""
-    rows = 2_000
+    rows = 5_000
     # Connections of its own, as a worker has: no plan is left from calls of the api.
-    database = await open_database(servers.database_url, "sixteen_api", size=3, statement_timeout_ms=10_000)
+    database = await open_database(servers.database_url, "sixteen_api", size=3, statement_timeout_ms=6_000)
     own = replace(admin, state=replace(admin.state, database=database))
     await imported(own, table(*(f"{n},Deal,Acme,Ann Lee,1,Talk,," for n in range(rows))))
     before = await events_of(admin)
     moved = table(*(f"{n},Deal,Acme,Ann Lee,1,Won,2026-01-02,2026-01-03" for n in range(rows)))
-    done = await imported(own, moved, import_attempts=1)
+    done = await imported(own, moved, import_attempts=1, import_batch=rows)
     await database.close()
     assert (done["status"], done["rows_imported"]) == ("succeeded", rows)
     told = await events_of(admin) - before
