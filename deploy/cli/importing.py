@@ -38,7 +38,11 @@ def import_file(
     wait: Annotated[bool, typer.Option(help="Wait until it has ended; else return once it is queued.")] = True,
     json: JsonSwitch = False,
 ) -> None:
-    """Import a file; exit code 1 when it failed as a whole. Rows that could not be imported are listed."""
+    """Import a file; exit code 1 when it failed as a whole or was cancelled.
+
+    Rows that could not be imported are listed: as long as every row of the file is either imported or listed, the exit
+    code is 0.
+    """
     fields = {"dry_run": str(dry_run).lower()}
     if shift_dates_to:
         fields["shift_dates_to"] = shift_dates_to

@@ -10,9 +10,38 @@ from pydantic import ValidationError
 
 from services.api.errors import FieldError, Invalid, invalid
 from services.api.imports.kinds import check_mapping
-from services.api.imports.mapping import Mapping
+from services.api.imports.mapping import DATE_FORMAT, Mapping
 
 MOST_BYTES = 1_000_000
+_OBJECT = "must be an object: names with their values"
+_WORDS = {
+    "missing": "is missing",
+    "model_type": _OBJECT,
+    "model_attributes_type": _OBJECT,
+    "dict_type": _OBJECT,
+    "list_type": "must be a list",
+    "finite_number": "must be a finite number",
+}
+# By how the validator's name of the error begins.
+_EXPECTED = {
+    "string_type": "a text",
+    "int_": "a whole number",
+    "float_": "a number",
+    "bool_": "true or false",
+    "date_": "a date such as 2026-01-31",
+    "uuid_": "a UUID",
+}
+_FORMS = {
+    r"^[a-z][a-z0-9_]{0,62}$": "must be a key such as need_criteria: small letters, digits and _, at most 63",
+    DATE_FORMAT: "must be a format of dates such as %d.%m.%Y",
+}
+_LENGTHS = {"too_short": ("min_length", "at least"), "too_long": ("max_length", "at most")}
+_BOUNDS = {
+    "greater_than": ("gt", "more than"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "less than"),
+    "less_than_equal": ("le", "at most"),
+}
 
 
 class _Loader(yaml.SafeLoader):
@@ -46,14 +75,7 @@ def check_document(document: Any) -> Mapping:
     try:
         mapping = Mapping.model_validate(document)
     except ValidationError as error:
-        errors = [
-            FieldError(
-                pointer=_pointer(item["loc"]),
-                code="unknown_field" if item["type"] == "extra_forbidden" else item["type"],
-                message="This is not known here." if item["type"] == "extra_forbidden" else item["msg"],
-            )
-            for item in error.errors()
-        ]
+        errors = _told(document, error)
         raise Invalid(f"The mapping is wrong at {errors[0].pointer}: {errors[0].message}", errors=errors) from error
     errors = check_mapping(mapping)
     if errors:
@@ -74,7 +96,60 @@ def _document(raw: bytes) -> Any:
         raise invalid("/mapping", "malformed", f"The mapping is not valid YAML: {words}") from error
 
 
-def _pointer(place: tuple[Any, ...]) -> str:
-    """`('fields', 'name', 'column')` as `/mapping/fields/name/column`; pydantic's names of union members left out."""
-    parts = [str(part) for part in place if part != "[key]" and "function-" not in str(part)]
-    return "/mapping" + "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in parts)
+def _told(document: dict[str, Any], error: ValidationError) -> list[FieldError]:
+    """One error for each wrong place; what the alternatives of one place expect is told together."""
+    places: dict[str, list[Any]] = {}
+    for item in error.errors():
+        places.setdefault(_pointer(document, item["loc"], missing=item["type"] == "missing"), []).append(item)
+    return [_field_error(pointer, items) for pointer, items in places.items()]
+
+
+def _field_error(pointer: str, items: list[Any]) -> FieldError:
+    first = items[0]
+    if first["type"] == "extra_forbidden":
+        return FieldError(pointer=pointer, code="unknown_field", message="This is not known here.")
+    code = first["type"] if len(items) == 1 else "invalid_value"
+    words = list(dict.fromkeys(_words(item) for item in items))
+    if len(words) > 1:
+        words = [each.removeprefix("must be ") for each in words]
+        words = [f"must be {', '.join(words[:-1])} or {words[-1]}"]
+    return FieldError(pointer=pointer, code=code, message=f"This {words[0]}.")
+
+
+def _words(item: Any) -> str:
+    """What is wrong, to stand after “This”."""
+    kind, context = item["type"], item.get("ctx", {})
+    if kind in _WORDS:
+        return _WORDS[kind]
+    for start, words in _EXPECTED.items():
+        if kind.startswith(start):
+            return f"must be {words}"
+    if kind == "literal_error":
+        return f"must be {context['expected'].replace('True', 'true')}"
+    if kind == "string_pattern_mismatch":
+        return _FORMS.get(context["pattern"], f"must have the form {context['pattern']}")
+    for suffix, (limit, words) in _LENGTHS.items():
+        if kind.endswith(suffix) and limit in context:
+            one, many = ("character", "characters") if kind.startswith("string") else ("entry", "entries")
+            return f"must have {words} {context[limit]} {one if context[limit] == 1 else many}"
+    if kind in _BOUNDS:
+        name, words = _BOUNDS[kind]
+        return f"must be {words} {context[name]}"
+    plain = str(item["msg"]).removeprefix("Value error, ").replace("Input should", "must").rstrip(".")
+    return plain if plain.startswith(("must ", "is ")) else f"is wrong: {plain}"
+
+
+def _pointer(document: Any, place: tuple[Any, ...], *, missing: bool) -> str:
+    """`('fields', 'name', 'column')` as `/mapping/fields/name/column`.
+
+    Only what stands in the document belongs to the pointer: a place may also name the alternative that was tried.
+    """
+    parts: list[Any] = []
+    here = document
+    for part in place:
+        if (isinstance(here, dict) and part in here) or (isinstance(here, list) and part in range(len(here))):
+            parts.append(part)
+            here = here[part]
+    if missing and place:
+        parts.append(place[-1])
+    return "/mapping" + "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)

@@ -82,6 +82,8 @@ class Execution:
         self._worker = worker
         self._held = held
         self._file = file
+        # For all that is logged from here on in this import's own task, its end included.
+        structlog.contextvars.bind_contextvars(request_id=held["request_id"], workspace_id=str(held["workspace_id"]))
         self._mapping: Mapping = check_document(held["mapping"])
         self._process: Process | None = None
         self._row = int(held["checkpoint"].get("row", 0))

@@ -20,7 +20,7 @@ Kind = Literal["opportunities", "customers", "contacts", "products", "interactio
 Format = Literal["csv", "xlsx", "ndjson"]
 Encoding = Literal["utf-8", "utf-8-sig", "gb18030", "latin-1", "cp1252", "utf-16"]
 CloseReason = Annotated[str, Known(CLOSE_REASONS)]
-_DATE_FORMAT = r"^[^%]*(%[YmdHMSyBbjfzp%][^%]*)+$"
+DATE_FORMAT = r"^[^%]*(%[YmdHMSyBbjfzp%][^%]*)+$"
 
 
 class ValueSpec(Strict):
@@ -40,7 +40,7 @@ class ValueSpec(Strict):
     )
     default: str | int | float | bool | None = Field(default=None, description="Taken where the value is unknown.")
     date_format: str | None = Field(
-        default=None, max_length=60, pattern=_DATE_FORMAT, description="As strptime reads it; ISO 8601 by default."
+        default=None, max_length=60, pattern=DATE_FORMAT, description="As strptime reads it; ISO 8601 by default."
     )
     thousands: str | None = Field(default=None, min_length=1, max_length=1, description="Thousands separator.")
     decimal: str = Field(default=".", min_length=1, max_length=1, description="Decimal separator.")
@@ -49,9 +49,9 @@ class ValueSpec(Strict):
     def one_source(self) -> ValueSpec:
         given = [name for name in ("column", "constant", "template") if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError("give exactly one of column, constant and template")
+            raise ValueError("must give exactly one of column, constant and template")
         if self.thousands == self.decimal:
-            raise ValueError("thousands and decimal separators must differ")
+            raise ValueError("must have thousands and decimal separators that differ")
         return self
 
 
@@ -86,7 +86,7 @@ class CustomerReference(Strict):
     @model_validator(mode="after")
     def named(self) -> CustomerReference:
         if self.external_id is None and self.name is None:
-            raise ValueError("give external_id, name or both")
+            raise ValueError("must give external_id, name or both")
         return self
 
 
@@ -103,9 +103,9 @@ class MemberReference(Strict):
     @model_validator(mode="after")
     def named(self) -> MemberReference:
         if self.external_id is None and self.email is None and self.name is None:
-            raise ValueError("give external_id, email or name")
+            raise ValueError("must give external_id, email or name")
         if self.missing == "create" and self.name is None and self.email is None:
-            raise ValueError("new members need a name or an e-mail")
+            raise ValueError("must give a name or an e-mail for new members")
         return self
 
 
@@ -119,7 +119,7 @@ class ProductReference(Strict):
     @model_validator(mode="after")
     def named(self) -> ProductReference:
         if self.external_id is None and self.name is None:
-            raise ValueError("give external_id, name or both")
+            raise ValueError("must give external_id, name or both")
         return self
 
 
@@ -143,9 +143,9 @@ class Standing(Strict):
     def one_meaning(self) -> Standing:
         closings = [name for name in ("won", "lost", "abandoned") if getattr(self, name)]
         if len(closings) > 1:
-            raise ValueError("give at most one of won, lost and abandoned")
+            raise ValueError("must give at most one of won, lost and abandoned")
         if not closings and self.stage is None:
-            raise ValueError("give a stage, or won, lost or abandoned")
+            raise ValueError("must give a stage, or won, lost or abandoned")
         return self
 
 
@@ -204,7 +204,7 @@ class Mapping(Strict):
     @classmethod
     def no_id(cls, given: ProcessCreate | None) -> ProcessCreate | None:
         if given is not None and given.id is not None:
-            raise ValueError("a process is named by its key")
+            raise ValueError("must name the process by its key alone, without an id")
         return given
 
     def zone(self, workspace_zone: str) -> ZoneInfo:
