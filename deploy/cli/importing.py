@@ -38,10 +38,9 @@ def import_file(
     wait: Annotated[bool, typer.Option(help="Wait until it has ended; else return once it is queued.")] = True,
     json: JsonSwitch = False,
 ) -> None:
-    """Import a file; exit code 1 when it failed as a whole or was cancelled.
+    """Import a file; exit code 1 when it failed as a whole, no row came in, or it was cancelled.
 
-    Rows that could not be imported are listed: as long as every row of the file is either imported or listed, the exit
-    code is 0.
+    Rows that could not be imported are listed; where others were imported the exit code is 0.
     """
     fields = {"dry_run": str(dry_run).lower()}
     if shift_dates_to:
