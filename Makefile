@@ -63,13 +63,26 @@ clean: ## Remove .venv and caches (the data in .data stays)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# What belongs to somebody else is neither half changed nor removed.
+define USABLE
+	@for place in $(VENV) $(BIN); do \
+		if test -e $$place && ! { test -r $$place && test -w $$place && test -x $$place; }; then \
+			echo "$$place belongs to $$(stat -c %U $$place 2>/dev/null || echo 'another user'), and $$(id -un) cannot" \
+				'change it: run make as its owner, or with an environment of your own (VENV=/path/to/one).' >&2; \
+			exit 1; \
+		fi; \
+	done
+endef
+
 $(BIN)/python:
+	$(USABLE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo 'Python 3.11 or newer is needed: make $(or $(MAKECMDGOALS),venv) PYTHON=/path/to/python3.11' >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || \
-		{ rm -rf $(VENV); echo 'No virtual environment could be made: install the venv module (python3-venv).' >&2; exit 1; }
+	@made=$$(test -e $(VENV) || echo yes); $(PYTHON) -m venv $(VENV) || \
+		{ test -z "$$made" || rm -rf $(VENV); echo 'No virtual environment could be made: install the venv module (python3-venv).' >&2; exit 1; }
 
 $(RUNTIME): requirements.lock requirements-build.lock pyproject.toml | $(BIN)/python
+	$(USABLE)
 	@echo 'Installing what running needs …'
 	@$(PIP) install --require-hashes -r requirements.lock -r requirements-build.lock
 	@$(PIP) install --no-deps --no-build-isolation --editable .
@@ -77,6 +90,7 @@ $(RUNTIME): requirements.lock requirements-build.lock pyproject.toml | $(BIN)/py
 
 # The development lock holds all that the runtime locks hold, so it counts as both.
 $(DEVELOPMENT): requirements-dev.lock pyproject.toml | $(BIN)/python
+	$(USABLE)
 	@echo 'Installing what development needs …'
 	@$(PIP) install --require-hashes -r requirements-dev.lock
 	@$(PIP) install --no-deps --no-build-isolation --editable .

@@ -80,7 +80,7 @@ def request(client: httpx.Client, method: str, path: str, **arguments: Any) -> h
     except httpx.HTTPError as error:
         raise CommandError(f"{client.base_url} cannot be reached ({error}): is it running? (`make run`)") from error
     if not response.is_success:
-        raise CommandError(describe_problem(response))
+        raise CommandError(describe_problem(response), status=response.status_code)
     return response
 
 

@@ -80,6 +80,8 @@ async def examine() -> list[Finding]:
     findings += await _where_known("database", database_url, _database)
     findings += await _where_known("redis", redis_url, _redis)
     findings += await _where_known("api", base_url, lambda url: _api(url, api_key))
+    for name, url in facts.get("metrics", {}).items():
+        findings.append(await _alive(name, url))
     return findings
 
 
@@ -239,3 +241,16 @@ async def _api(url: str, api_key: str | None) -> list[Finding]:
     else:
         findings.append(ok("api key", "accepted"))
     return findings
+
+
+async def _alive(name: str, metrics_url: str) -> Finding:
+    """Whether the loop of a process on this machine turns; /livez stands beside /metrics."""
+    log = f"See {data_dir()}/logs/{name}.log"
+    try:
+        async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
+            answer = await client.get(httpx.URL(metrics_url).join("/livez"))
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return fail(f"{name} loop", f"{metrics_url} cannot be reached ({error})", log)
+    if answer.status_code != 200:
+        return fail(f"{name} loop", f"stands still: {answer.text.strip()[:200]}", log)
+    return ok(f"{name} loop", f"turns; its metrics are at {metrics_url}")

@@ -2,8 +2,12 @@
 
 
 class CommandError(Exception):
-    """Something the caller can act on; `exit_code` is 1 for a failure, 2 for wrong use."""
+    """Something the caller can act on; `exit_code` is 1 for a failure, 2 for wrong use.
 
-    def __init__(self, message: str, exit_code: int = 1) -> None:
+    `status` is the HTTP status of the answer it comes from, if it comes from one.
+    """
+
+    def __init__(self, message: str, exit_code: int = 1, *, status: int | None = None) -> None:
         super().__init__(message)
+        self.status = status
         self.exit_code = exit_code

@@ -24,6 +24,7 @@ class SeatLine:
     customer_class: str
     priority: str
     reasons: tuple[str, ...]
+    pinned: bool
 
 
 async def fetch_seats(base_url: str, api_key: str, owner_id: str, band: str = "engage") -> list[SeatLine]:
@@ -57,6 +58,7 @@ def _seat_line(seat: dict[str, Any], place: int) -> SeatLine:
         customer_class=str(seat.get("class") or ""),
         priority=_priority(seat.get("priority")),
         reasons=tuple(_reason(reason) for reason in seat.get("reasons") or ()),
+        pinned=bool(seat.get("pinned")),
     )
 
 
@@ -90,6 +92,6 @@ def seats_table(seats: Sequence[SeatLine], title: str = "The 16 that matter now"
             Text(seat.customer),
             seat.customer_class,
             seat.priority,
-            Text("; ".join(seat.reasons[:REASONS_SHOWN])),
+            Text("; ".join([*(["pinned"] if seat.pinned else []), *seat.reasons[:REASONS_SHOWN]])),
         )
     return table

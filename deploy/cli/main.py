@@ -1,7 +1,9 @@
 """The `sixteen` command. Each subcommand is a module of this package with a `register(app)` function."""
 
+import json
 import sys
 from importlib import import_module
+from typing import NoReturn
 
 import typer
 
@@ -27,9 +29,15 @@ def create_app() -> typer.Typer:
 
 
 def main() -> None:
-    """Run the command line: exit code 0, 1 (failed) or 2 (used wrongly), with one sentence on stderr."""
+    """Run the command line: exit code 0, 1 (failed) or 2 (used wrongly), with one sentence on stderr.
+
+    With `--json` the sentence is in one JSON object: `{"error": "…"}`.
+    """
     try:
-        create_app()()
+        if not wants_json():
+            create_app()()
+        code = create_app()(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
     except CommandError as error:
         _fail(str(error), error.exit_code)
     except StartupError as error:
@@ -41,11 +49,23 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(1)
     except Exception as error:  # noqa: BLE001  a person at a terminal has no use for a traceback
+        if (describe := getattr(error, "format_message", None)) is not None:
+            # Wrong use, as the parser of the arguments tells it.
+            _fail(describe(), getattr(error, "exit_code", 2))
         _fail(f"Unexpected error: {type(error).__name__}: {error}", 1)
 
 
-def _fail(message: str, exit_code: int) -> None:
-    stderr.print(message, style="red", markup=False, soft_wrap=True)
+def wants_json() -> bool:
+    """Whether this command line has the switch `--json`."""
+    arguments = sys.argv[1:]
+    return "--json" in (arguments[: arguments.index("--")] if "--" in arguments else arguments)
+
+
+def _fail(message: str, exit_code: int) -> NoReturn:
+    if wants_json():
+        sys.stderr.write(json.dumps({"error": message}, ensure_ascii=False) + "\n")
+    else:
+        stderr.print(message, style="red", markup=False, soft_wrap=True)
     sys.exit(exit_code)
 
 

@@ -7,7 +7,7 @@ import typer
 
 from deploy.embedded.terminal import make_console
 
-JsonSwitch = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+JsonSwitch = Annotated[bool, typer.Option("--json", help="Print JSON instead of text; errors too.")]
 
 # Results go to standard output; progress and remarks to standard error, so that both can be used at once.
 stdout = make_console()

@@ -8,13 +8,14 @@ import signal
 import time
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import replace
+from functools import partial
 
 import httpx
 from rich.table import Table
 
 from deploy.embedded.errors import StartupError
 from deploy.embedded.layout import Layout, exclusive, open_layout
-from deploy.embedded.preflight import check_database, check_redis, wait_for_port
+from deploy.embedded.preflight import check_database, check_redis, free_port, wait_for_port
 from deploy.embedded.programs import Program
 from deploy.embedded.servers import EmbeddedServers, embedded_servers
 from deploy.embedded.settings import LocalSettings, read_private, secret_key, write_private
@@ -22,6 +23,7 @@ from deploy.embedded.supervisor import Supervisor
 from deploy.embedded.terminal import Terminal
 
 SERVICES = {"api": "services.api", "api-worker": "services.api.worker", "scoring": "services.scoring.worker"}
+WORKERS = frozenset({"api-worker", "scoring"})
 # The api goes first, so that no new work arrives; the workers finish theirs; the truth goes last.
 STOP_ORDER = (("api",), ("api-worker", "scoring"), ("redis",), ("postgres",))
 READY_SECONDS = 90.0
@@ -45,6 +47,7 @@ class Installation:
         self.database_url = settings.database_url or servers.database_url
         self.redis_url = settings.redis_url or servers.redis_url
         self.api_key: str | None = None
+        self.metrics_ports: dict[str, int] = {}
         self.supervisor = Supervisor(terminal.say, self._write_local_json)
 
     def environment(self) -> dict[str, str]:
@@ -57,6 +60,12 @@ class Installation:
             "SIXTEEN_EMBEDDED": "1",
             "SIXTEEN_SECRET_KEY": os.environ.get("SIXTEEN_SECRET_KEY") or secret_key(self.layout.secret_key),
         }
+
+    def worker_environment(self, name: str) -> dict[str, str]:
+        """The same, and a port for the worker's probes: chosen at each start, as the one before may be taken by now."""
+        taken = {self.settings.port, *self.metrics_ports.values()}
+        self.metrics_ports[name] = free_port(taken)
+        return {**self.environment(), "SIXTEEN_METRICS_PORT": str(self.metrics_ports[name])}
 
     async def start(self) -> None:
         """Migrate, start the services, wait until the api is ready, make the first data, tell."""
@@ -83,9 +92,8 @@ class Installation:
         await self.supervisor.stop(STOP_ORDER)
 
     def _program(self, name: str, module: str) -> Program:
-        return Program.module(
-            name, module, self.environment(), self.layout.logs, lambda line: self.terminal.say(name, line)
-        )
+        environment = partial(self.worker_environment, name) if name in WORKERS else self.environment
+        return Program.module(name, module, environment, self.layout.logs, lambda line: self.terminal.say(name, line))
 
     async def _migrate(self) -> None:
         program = self._program("migrate", "migrations")
@@ -96,7 +104,7 @@ class Installation:
             await program.stop()
         if code != 0:
             raise StartupError(
-                f"The database could not be migrated: {program.last_line or 'no reason given'} (see {program.log})"
+                f"The database could not be migrated: {program.complaint or 'no reason given'} (see {program.log})"
             )
         self.terminal.say("migrate", "the schema is up to date")
 
@@ -154,6 +162,10 @@ class Installation:
         self.terminal.say("scoring", f"has not settled on a ranking within {RANKED_SECONDS:.0f} s")
         return None
 
+    def _metrics(self) -> dict[str, str]:
+        ports = {"api": self.settings.port, **self.metrics_ports}
+        return {name: f"http://127.0.0.1:{port}/metrics" for name, port in ports.items()}
+
     def _write_local_json(self) -> None:
         """Announce this run; again after each restart, as the pids have changed. Before it is ready, nothing."""
         if self.api_key is None:
@@ -163,6 +175,7 @@ class Installation:
             "api_key": self.api_key,
             "database_url": self.database_url,
             "redis_url": self.redis_url,
+            "metrics": self._metrics(),
             "pids": {"supervisor": os.getpid(), **self.supervisor.pids()},
         }
         write_private(self.layout.local_json, json.dumps(facts, indent=2) + "\n")

@@ -5,6 +5,7 @@ import contextlib
 import errno
 import socket
 import time
+from collections.abc import Collection
 
 import asyncpg
 from redis.asyncio import Redis
@@ -34,6 +35,16 @@ def check_port(port: int) -> None:
             raise StartupError(
                 f"Port {port} cannot be opened ({error.strerror}): set SIXTEEN_PORT to another."
             ) from error
+
+
+def free_port(taken: Collection[int] = ()) -> int:
+    """A loopback port that nobody listens on now and that is not in `taken`."""
+    while True:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port not in taken:
+            return port
 
 
 async def wait_for_port(port: int, seconds: float) -> None:

@@ -16,27 +16,38 @@ from deploy.embedded.process import launch_argv
 LONGEST_LOG = 20_000_000  # bytes; the file before it is kept once
 LONGEST_LINE = 100_000  # bytes
 LOUD_LEVELS = frozenset({"warning", "error", "critical"})
+Environment = Mapping[str, str] | Callable[[], Mapping[str, str]]
 LOUD_LINE = re.compile(r"\b(WARNING|ERROR|CRITICAL|Traceback)\b")
 
 
 class Program:
-    """One `python -m …` of ours. Its output goes to `log`; `say` gets only the lines that warn."""
+    """One `python -m …` of ours. Its output goes to `log`; `say` gets only the lines that warn.
+
+    `last_line` is the last line of the process that runs or ran last; `complaint` is the same line if it can be the
+    reason why that process ended, else empty. `environment` may be a function: it is asked at each start.
+    """
 
     def __init__(
-        self, name: str, argv: tuple[str, ...], environment: Mapping[str, str], log: Path, say: Callable[[str], None]
+        self,
+        name: str,
+        argv: tuple[str, ...],
+        environment: Environment,
+        log: Path,
+        say: Callable[[str], None],
     ) -> None:
         self.name = name
         self.argv = argv
         self.environment = environment
         self.log = log
         self.last_line = ""
+        self.complaint = ""
         self._say = say
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
 
     @classmethod
     def module(
-        cls, name: str, module: str, environment: Mapping[str, str], logs: Path, say: Callable[[str], None]
+        cls, name: str, module: str, environment: Environment, logs: Path, say: Callable[[str], None]
     ) -> "Program":
         return cls(name, (sys.executable, "-m", module), environment, logs / f"{name}.log", say)
 
@@ -45,12 +56,14 @@ class Program:
         return self._process.pid if self._process and self._process.returncode is None else None
 
     async def start(self) -> None:
+        self.last_line = self.complaint = ""
+        environment = self.environment() if callable(self.environment) else self.environment
         self._process = await asyncio.create_subprocess_exec(
             *launch_argv(self.argv, signal.SIGTERM, cwd=Path.cwd()),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            env={**os.environ, **self.environment, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, **environment, "PYTHONUNBUFFERED": "1"},
             start_new_session=True,
         )
         self._reading = asyncio.create_task(self._keep_output(self._process), name=f"{self.name} output")
@@ -103,6 +116,7 @@ class Program:
         if not line.strip():
             return
         self.last_line = readable(line)
+        self.complaint = self.last_line if may_be_reason(line) else ""
         if is_loud(line):
             self._say(self.last_line)
 
@@ -120,6 +134,14 @@ def is_loud(line: str) -> bool:
     if fields is not None:
         return str(fields.get("level", "")).lower() in LOUD_LEVELS
     return LOUD_LINE.search(line) is not None
+
+
+def may_be_reason(line: str) -> bool:
+    """Whether a last line can say why a process ended: a log line only if it warns, and any plain text.
+
+    Our logs are JSON, so plain text is a traceback or a sentence written to standard error.
+    """
+    return _fields(line) is None or is_loud(line)
 
 
 def readable(line: str) -> str:

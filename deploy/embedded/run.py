@@ -4,6 +4,7 @@ Exit codes: 0 after a stop that was asked for, 1 when it cannot start (the reaso
 """
 
 import asyncio
+import json
 import sys
 import traceback
 
@@ -18,17 +19,21 @@ def main(*, as_json: bool = False) -> int:
         settings = local_settings()
         asyncio.run(run_installation(settings, Terminal(as_json=as_json)))
     except StartupError as error:
-        sys.stderr.write(f"{error}\n")
+        _complain(str(error), as_json=as_json)
         return 1
     except Exception as error:  # noqa: BLE001  the details go where the person who needs them will look
         log = settings.data_dir / "logs" / "run.log"
         log.write_text(traceback.format_exc())
-        sys.stderr.write(f"Unexpected error: {type(error).__name__}: {error} (see {log})\n")
+        _complain(f"Unexpected error: {type(error).__name__}: {error} (see {log})", as_json=as_json)
         return 1
     except KeyboardInterrupt:
         # Ctrl-C in the short time before the signal handlers stand: nothing has been started yet.
         return 130
     return 0
+
+
+def _complain(message: str, *, as_json: bool) -> None:
+    sys.stderr.write((json.dumps({"error": message}, ensure_ascii=False) if as_json else message) + "\n")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 from deploy.embedded.errors import StartupError
 
 DEFAULT_PORT = 8016
-FALSE_WORDS = frozenset({"0", "false", "no", "off"})
+SWITCH = {"0": False, "false": False, "1": True, "true": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,9 @@ def local_settings(environment: Mapping[str, str] = os.environ) -> LocalSettings
     port = environment.get("SIXTEEN_PORT", "").strip() or str(DEFAULT_PORT)
     if not port.isdecimal() or not 0 < int(port) < 65536:
         raise StartupError(f"SIXTEEN_PORT is {port!r}: it has to be a number from 1 to 65535.")
+    demo = environment.get("SIXTEEN_DEMO", "").strip() or "1"
+    if demo.lower() not in SWITCH:
+        raise StartupError(f"SIXTEEN_DEMO is {demo!r}: it has to be 0 or 1 (or false or true).")
     database_url = environment.get("SIXTEEN_DATABASE_URL") or None
     if database_url and not database_url.startswith(("postgresql://", "postgres://")):
         raise StartupError("SIXTEEN_DATABASE_URL has to look like postgresql://user:password@host:5432/name.")
@@ -45,7 +48,7 @@ def local_settings(environment: Mapping[str, str] = os.environ) -> LocalSettings
     return LocalSettings(
         data_dir=Path(environment.get("SIXTEEN_DATA_DIR") or ".data"),
         port=int(port),
-        demo=environment.get("SIXTEEN_DEMO", "1").strip().lower() not in FALSE_WORDS,
+        demo=SWITCH[demo.lower()],
         database_url=database_url,
         redis_url=redis_url,
     )

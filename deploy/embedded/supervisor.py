@@ -64,7 +64,7 @@ class Supervisor:
             kept.deaths += 1
             if time.monotonic() - started >= HEALTHY_AFTER:
                 delay = FIRST_DELAY
-            self._say(kept.name, f"died ({_describe(code)}){_reason(kept.child)}; restarting in {delay:.1f} s")
+            self._say(kept.name, f"died ({_describe(code)}){_reason(kept.child, code)}; restarting in {delay:.1f} s")
             delay = await self._start_again(kept, delay)
 
     async def _start_again(self, kept: _Kept, delay: float) -> float:
@@ -97,6 +97,7 @@ def _describe(code: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
-def _reason(child: Child) -> str:
-    last_line = getattr(child, "last_line", "")
-    return f": {last_line}" if last_line else ""
+def _reason(child: Child, code: int) -> str:
+    # Whoever was killed was busy with something else: its last words are not the cause.
+    complaint = "" if code < 0 else getattr(child, "complaint", "")
+    return f": {complaint}" if complaint else ""

@@ -58,7 +58,8 @@ async def serve(settings: WorkerSettings, stop: asyncio.Event) -> None:
         """Redis away makes this worker a little slower, not unready."""
         return [duty.trouble for duty in duties if duty.trouble is not None]
 
-    probes = Probes(heartbeat, problems)
+    # On one machine nobody outside it has to see them.
+    probes = Probes(heartbeat, problems, host="127.0.0.1") if settings.embedded else Probes(heartbeat, problems)
     working = [asyncio.create_task(duty.run(), name=duty.name) for duty in duties]
     listening = asyncio.create_task(listener.run(), name="listen")
     try:

@@ -28,11 +28,28 @@ SEAT = {
 }
 
 
-@pytest.mark.parametrize("arguments", [["focus"], ["focus", "--json"], ["focus", "0198", "--band", "track"]])
+@pytest.mark.parametrize("arguments", [["focus"], ["focus", "0198", "--band", "track"]])
 async def test_without_an_installation_the_command_says_how_to_start_one(tmp_path: Path, arguments: list[str]) -> None:
     code, output, errors = await run_sixteen(*arguments, SIXTEEN_DATA_DIR=str(tmp_path))
     assert (code, output) == (1, "")
     assert errors == "No installation found: start one with `make run`, or set SIXTEEN_BASE_URL and SIXTEEN_API_KEY.\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "words"),
+    [
+        (["focus", "--json"], 1, "No installation found"),
+        (["focus", "--json", "--band", "nearby"], 2, "nearby"),
+        (["nonsense", "--json"], 2, "nonsense"),
+        (["backup", "--json"], 2, "file"),
+        (["run", "--json"], 1, "SIXTEEN_PORT is"),
+    ],
+)
+async def test_with_json_an_error_is_json_too(tmp_path: Path, arguments: list[str], exit_code: int, words: str) -> None:
+    code, output, errors = await run_sixteen(*arguments, SIXTEEN_DATA_DIR=str(tmp_path), SIXTEEN_PORT="none")
+    assert (code, output) == (exit_code, "")
+    assert set(json.loads(errors)) == {"error"}
+    assert words.casefold() in json.loads(errors)["error"].casefold()
 
 
 async def test_an_address_where_nothing_listens_is_named(tmp_path: Path) -> None:
@@ -105,6 +122,13 @@ def test_seats_are_shown_with_class_priority_and_reasons() -> None:
     Console(width=200, file=shown).print(seats_table(seat_lines([SEAT])))
     for part in ("Line 4 [retrofit]", "华东机械", "C", "1,23", "Purchase date in 9 days; A coach inside"):
         assert part in shown.getvalue()
+
+
+def test_a_pin_is_told_before_the_reasons() -> None:
+    shown = io.StringIO()
+    Console(width=200, file=shown).print(seats_table(seat_lines([{**SEAT, "pinned": True}, {**SEAT, "reasons": []}])))
+    assert "pinned; Purchase date in 9 days" in shown.getvalue()
+    assert shown.getvalue().count("pinned") == 1
 
 
 def test_what_is_unknown_stays_blank_rather_than_wrong() -> None:

@@ -1,6 +1,8 @@
 """What ships beside the code: lock files, the Makefile, the image and the compose file."""
 
+import os
 import re
+import shutil
 import subprocess
 from importlib.util import find_spec
 from pathlib import Path
@@ -52,6 +54,30 @@ def test_an_old_python_is_refused_with_a_way_out(tmp_path: Path) -> None:
     assert refused.returncode != 0
     assert "Python 3.11 or newer is needed: make venv PYTHON=" in refused.stderr
     assert not (tmp_path / "venv").exists()
+
+
+def test_an_environment_of_somebody_else_is_left_alone(public_folder: Path) -> None:
+    for name in ("Makefile", "pyproject.toml", *LOCKS):
+        shutil.copy(ROOT / name, public_folder)
+    environment = public_folder / ".venv"
+    (environment / "bin").mkdir(parents=True)
+    environment.chmod(0o500)
+    # Root may write everywhere: then somebody else tries.
+    user: dict[str, Any] = {"user": 65534, "group": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
+    refused = subprocess.run(
+        ["make", "run"],
+        cwd=public_folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": os.defpath},
+        **user,
+    )
+    environment.chmod(0o700)
+    assert refused.returncode != 0
+    assert "run make as its owner, or with an environment of your own (VENV=" in refused.stderr
+    assert "rm:" not in refused.stderr
+    assert (environment / "bin").is_dir()
 
 
 def test_every_command_of_the_compose_file_is_a_module_of_ours(compose: dict[str, Any]) -> None:

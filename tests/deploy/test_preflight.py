@@ -9,7 +9,7 @@ import pytest
 
 from deploy.embedded import embedded_servers
 from deploy.embedded.errors import StartupError
-from deploy.embedded.preflight import check_database, check_port, check_redis, wait_for_port
+from deploy.embedded.preflight import check_database, check_port, check_redis, free_port, wait_for_port
 from deploy.embedded.settings import local_settings, read_private, secret_key, write_private
 
 
@@ -96,6 +96,8 @@ def test_settings_have_defaults_and_are_read_from_the_environment() -> None:
     [
         ("SIXTEEN_PORT", "http"),
         ("SIXTEEN_PORT", "0"),
+        ("SIXTEEN_DEMO", "no"),
+        ("SIXTEEN_DEMO", "2"),
         ("SIXTEEN_PORT", "65536"),
         ("SIXTEEN_DATABASE_URL", "mysql://host/name"),
         ("SIXTEEN_REDIS_URL", "localhost:6379"),
@@ -104,6 +106,17 @@ def test_settings_have_defaults_and_are_read_from_the_environment() -> None:
 def test_a_setting_that_makes_no_sense_is_named(name: str, value: str) -> None:
     with pytest.raises(StartupError, match=name):
         local_settings({name: value})
+
+
+@pytest.mark.parametrize(("value", "demo"), [("", True), ("True", True), ("1", True), ("false", False), (" 0 ", False)])
+def test_the_demo_is_switched_by_few_words(value: str, demo: bool) -> None:
+    assert local_settings({"SIXTEEN_DEMO": value}).demo is demo
+
+
+def test_a_free_port_is_not_given_twice() -> None:
+    first = free_port()
+    assert free_port({first}) != first
+    check_port(first)
 
 
 def test_the_secret_is_made_once_and_private(tmp_path: Path) -> None:

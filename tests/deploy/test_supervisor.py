@@ -35,6 +35,39 @@ async def test_a_dead_child_is_restarted_with_growing_delays_and_a_line_each(tmp
     assert supervisor.pids() == {}
 
 
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ('print(\'{"level": "info", "event": "drained"}\'); sys.exit(1)', ""),
+        ('print(\'{"level": "error", "event": "broken"}\'); sys.exit(1)', ": broken"),
+        ("raise ValueError('no room')", ": ValueError: no room"),
+        ("print('busy', flush=True); os.kill(os.getpid(), 9)", ""),
+    ],
+)
+async def test_a_death_is_explained_by_complaints_alone(tmp_path: Path, code: str, reason: str) -> None:
+    said: Said = []
+    supervisor = Supervisor(lambda name, line: said.append((name, line)))
+    await supervisor.add("frail", program(tmp_path, "frail", f"import os, sys; {code}"))
+    assert await eventually(lambda: supervisor.deaths("frail") >= 1)
+    await supervisor.stop([["frail"]])
+    assert said[0][1].partition(")")[2] == f"{reason}; restarting in 0.2 s"
+
+
+async def test_the_environment_is_asked_for_at_each_start(tmp_path: Path) -> None:
+    ports = iter(["1", "2"])
+    child = Program(
+        "child",
+        (sys.executable, "-c", "import os; print(os.environ['PORT'])"),
+        lambda: {"PORT": next(ports)},
+        tmp_path / "child.log",
+        lambda _: None,
+    )
+    for port in ("1", "2"):
+        await child.start()
+        await child.wait()
+        assert child.last_line == port
+
+
 async def test_the_delay_never_grows_beyond_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervising, "FIRST_DELAY", 0.01)
     monkeypatch.setattr(supervising, "LONGEST_DELAY", 0.03)
