@@ -576,6 +576,7 @@ def _customers() -> None:
             "attributes", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False
         ),
         sa.Column("owner_changed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("owner_reason", sa.Text(), nullable=True),
         sa.Column("external_source", sa.Text(), nullable=True),
         sa.Column("external_id", sa.Text(), nullable=True),
         sa.Column("historical", sa.Boolean(), server_default=sa.text("false"), nullable=False),
@@ -784,6 +785,7 @@ def _opportunities() -> None:
             "attributes", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'"), nullable=False
         ),
         sa.Column("owner_changed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("owner_reason", sa.Text(), nullable=True),
         sa.Column("external_source", sa.Text(), nullable=True),
         sa.Column("external_id", sa.Text(), nullable=True),
         sa.Column("historical", sa.Boolean(), server_default=sa.text("false"), nullable=False),

@@ -37,7 +37,7 @@ API_UPDATES = {
         "name, sort_key, owner_id, product_id, amount, currency, margin_rate, cost_to_deliver, delivery_risk,"
         " payment_risk, budget_amount, budget_status, purchase_date, purchase_date_firmness, purchase_date_slips,"
         " fit_score, rival_fit_score, need, pain, interest, line, line_reason, resume_on, source, notes, attributes,"
-        " owner_changed_at, external_source, external_id, version, occurred_at, updated_at, deleted_at"
+        " owner_changed_at, owner_reason, external_source, external_id, version, occurred_at, updated_at, deleted_at"
     ),
     "processes": "is_default, active, version, updated_at",
 }

@@ -22,6 +22,7 @@ BEGIN
 END $$
 """
 
+# Plans are kept for as long as a connection lives, and may be made when the tables are empty: they must go by index.
 # Both checks and the derivation run once a statement, over all its rows: one call and an import of a million rows
 # pay the same way.
 CHECK_FIRST_STAGE = """
@@ -40,7 +41,7 @@ END $$
 
 APPLY = """
 CREATE FUNCTION sales.apply_transitions() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog SET enable_seqscan = off AS $$
 DECLARE
   wrong record;
 BEGIN

@@ -70,6 +70,8 @@ customers = tenant_table(
     Column("notes", Text),
     Column("attributes", JSONB, nullable=False, server_default=text("'{}'")),
     time_column("owner_changed_at"),
+    # Why the customer came to its present owner, in the words of the manager who handed it over.
+    Column("owner_reason", Text),
     *fact_columns(),
     one_of("kind", ("organisation", "household")),
     refers_to("owner_id", "members"),

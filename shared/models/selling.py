@@ -106,6 +106,7 @@ opportunities = tenant_table(
     Column("notes", Text),
     Column("attributes", JSONB, nullable=False, server_default=text("'{}'")),
     time_column("owner_changed_at"),
+    Column("owner_reason", Text),
     *fact_columns(),
     one_of("status", STATUSES),
     one_of("line", ("short", "long")),

@@ -12,10 +12,11 @@ from shared.effects import Mark
 from shared.models import customers
 
 _SHOWN = (
-    "id", "name", "kind", "owner_id", "phone", "email", "website", "address", "industry", "source", "tier", "notes",
+    "id", "name", "kind", "owner_id", "owner_reason", "phone", "email", "website", "address", "industry", "source",
+    "tier", "notes",
     "attributes", "external_source", "external_id", "version", "occurred_at", "recorded_at", "updated_at", "deleted_at",
 )  # fmt: skip
-_PERSONAL = frozenset(("phone", "email", "address", "notes", "attributes"))
+_PERSONAL = frozenset(("phone", "email", "address", "notes", "attributes", "owner_reason"))
 # A household is a person: its name is personal too.
 _PERSONAL_OF_HOUSEHOLD = _PERSONAL | {"name", "website"}
 

@@ -83,6 +83,7 @@ class Customer(BaseModel):
     name: str
     kind: str
     owner_id: UUID | None
+    owner_reason: str | None = Field(description="Why it was handed to its present owner; null where it never was.")
     phone: str | None
     email: str | None
     website: str | None

@@ -89,8 +89,8 @@ async def reassign(tx: Tx, principal: Principal, id_: UUID, body: CustomerReassi
     if before["owner_id"] == body.owner_id:
         return before
     if body.with_opportunities:
-        await handover.hand_over_opportunities(tx, before["id"], before["owner_id"], body.owner_id)
-    changes = {"owner_id": body.owner_id, "owner_changed_at": tx.now}
+        await handover.hand_over_opportunities(tx, before["id"], before["owner_id"], body.owner_id, body.reason)
+    changes = {"owner_id": body.owner_id, "owner_changed_at": tx.now, "owner_reason": body.reason}
     row = await resources.change(tx, CUSTOMERS, before, changes, action="reassigned")
     await handover.record_handover(tx, before["owner_id"], body.owner_id)
     return row

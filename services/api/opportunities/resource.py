@@ -28,7 +28,8 @@ from shared.effects import Mark
 from shared.models import opportunities, scores
 
 _PLAIN_1 = (
-    "id", "name", "customer_id", "process_id", "owner_id", "product_id", "status", "stage_id", "stage_position",
+    "id", "name", "customer_id", "process_id", "owner_id", "owner_reason", "product_id", "status", "stage_id",
+    "stage_position",
     "stage_entered_at", "won_at", "closed_at", "completed_at", "close_reason",
 )  # fmt: skip
 _PLAIN_2 = (
@@ -37,7 +38,7 @@ _PLAIN_2 = (
     "external_source", "external_id", "version", "occurred_at", "recorded_at", "updated_at", "deleted_at",
 )  # fmt: skip
 # Free text about people stays out of events and audit; among the attributes there may be some.
-PERSONAL = frozenset(("notes", "need", "pain", "line_reason", "attributes"))
+PERSONAL = frozenset(("notes", "need", "pain", "line_reason", "owner_reason", "attributes"))
 
 
 def wire(row: Row) -> dict[str, Any]:

@@ -124,6 +124,7 @@ class Opportunity(BaseModel):
     customer_id: UUID
     process_id: UUID
     owner_id: UUID | None
+    owner_reason: str | None = Field(description="Why it was handed to its present owner; null where it never was.")
     product_id: UUID | None
     status: str
     stage_id: UUID | None = Field(description="The stage the work is in; null once all stages are passed.")

@@ -219,8 +219,7 @@ async def reassign(tx: Tx, principal: Principal, id_: UUID, body: OpportunityRea
     await check_owner(tx, body.owner_id)
     if before["owner_id"] == body.owner_id:
         return before
-    row = await resources.change(
-        tx, OPPORTUNITIES, before, {"owner_id": body.owner_id, "owner_changed_at": tx.now}, action="reassigned"
-    )
+    changes = {"owner_id": body.owner_id, "owner_changed_at": tx.now, "owner_reason": body.reason}
+    row = await resources.change(tx, OPPORTUNITIES, before, changes, action="reassigned")
     await record_handover(tx, before["owner_id"], body.owner_id)
     return row
