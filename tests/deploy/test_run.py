@@ -40,6 +40,22 @@ class Run:
     def pids(self) -> dict[str, int]:
         return dict(self.local["pids"])
 
+    async def lives(self) -> bool:
+        """Whether every process soon answers at the address that was announced, with metrics of its own."""
+        own = {"api": "http_server_active", "api-worker": "sixteen_import_rows", "scoring": "sixteen_judged_total"}
+        assert set(self.local["metrics"]) == set(own)
+        return all([await self._shows(name, metric) for name, metric in own.items()])
+
+    async def _shows(self, name: str, metric: str) -> bool:
+        deadline = asyncio.get_running_loop().time() + READY_SECONDS
+        async with httpx.AsyncClient(trust_env=False) as client:
+            while asyncio.get_running_loop().time() < deadline:
+                # Announced as soon as the process runs, which is before it listens.
+                with contextlib.suppress(httpx.TransportError):
+                    return f"# HELP {metric}" in (await client.get(self.local["metrics"][name])).text
+                await asyncio.sleep(0.1)
+        return False
+
     async def accepts_key(self, key: str) -> bool:
         async with httpx.AsyncClient(base_url=self.local["base_url"], trust_env=False) as client:
             answer = await client.get("/v1/me", headers={"Authorization": f"Bearer {key}"})
@@ -75,7 +91,8 @@ async def test_a_run_from_start_to_stop(public_folder: Path) -> None:
     data, port = public_folder / "data", free_port()
     async with running(data, port) as run:
         assert (data / "local.json").stat().st_mode & 0o777 == 0o600
-        assert set(run.local) == {"base_url", "api_key", "database_url", "redis_url", "pids"}
+        assert set(run.local) == {"base_url", "api_key", "database_url", "redis_url", "metrics", "pids"}
+        assert await run.lives()
         first = run.pids
         assert set(first) == {"supervisor", "postgres", "redis", "api", "api-worker", "scoring"}
         assert all(is_alive(pid) for pid in first.values())
@@ -93,6 +110,7 @@ async def test_a_run_from_start_to_stop(public_folder: Path) -> None:
             os.kill(first[name], signal.SIGKILL)
             assert await eventually(lambda name=name: run.pids.get(name) not in (None, first[name]))
         assert await run.accepts_key(run.local["api_key"])
+        assert await run.lives()
 
         last = run.pids
         run.process.send_signal(signal.SIGINT)
