@@ -58,7 +58,12 @@ class Run:
 
     async def accepts_key(self, key: str) -> bool:
         async with httpx.AsyncClient(base_url=self.local["base_url"], trust_env=False) as client:
-            answer = await client.get("/v1/me", headers={"Authorization": f"Bearer {key}"})
+            for _ in range(100):
+                answer = await client.get("/v1/me", headers={"Authorization": f"Bearer {key}"})
+                # A database that has just come back may be told of as away once more.
+                if answer.status_code != 503:
+                    break
+                await asyncio.sleep(0.1)
         return answer.status_code == 200
 
 
