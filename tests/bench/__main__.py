@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 import tempfile
 from pathlib import Path
+
+import uvloop
 
 from tests.bench import cases_api, cases_import, cases_scoring
 from tests.bench.harness import Results
@@ -44,4 +45,5 @@ async def run(names: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(run(sys.argv[1:])))
+    # On the event loop that the services run on.
+    sys.exit(uvloop.run(run(sys.argv[1:])))
