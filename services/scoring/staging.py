@@ -71,11 +71,21 @@ def _set(columns: list[str], key: tuple[str, ...]) -> str:
     return ", ".join(f"{name} = excluded.{name}" for name in columns if name not in key)
 
 
+# A judgement that comes out as it was is not written again: `scored_at` says since when it has been so.
+_JUDGED_COLUMNS: Final = [name for name in _SCORE_COLUMNS if name not in ("opportunity_id", "scored_at")]
+
+
+def _differs(table: str, columns: list[str]) -> str:
+    stored, judged = (", ".join(f"{prefix}.{name}" for name in columns) for prefix in (table, "excluded"))
+    return f"({stored}) IS DISTINCT FROM ({judged})"
+
+
 WRITE_SCORES: Final[Query] = sql(
     f"INSERT INTO scoring.scores (workspace_id, {', '.join(_SCORE_COLUMNS)})"
     f" SELECT CAST(:workspace_id AS uuid), {', '.join(_SCORE_VALUES)}, nullif(owner_id, {_NONE}),"
     " nullif(next_due_at, 'infinity'), CAST(:model_version AS text), CAST(:now AS timestamptz) FROM sixteen_scores"
     f" ON CONFLICT (workspace_id, opportunity_id) DO UPDATE SET {_set(_SCORE_COLUMNS, ('opportunity_id',))}"
+    f" WHERE {_differs('scores', _JUDGED_COLUMNS)}"
 )
 DELETE_SCORES: Final[Query] = sql(
     "DELETE FROM scoring.scores WHERE workspace_id = :workspace_id AND opportunity_id = ANY(CAST(:ids AS uuid[]))"
