@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 from alembic import context
@@ -13,12 +14,13 @@ from sqlalchemy.pool import NullPool
 from shared.models import EVENTS, SALES, SCORING, metadata
 
 OWN_SCHEMAS = {SALES, SCORING, EVENTS}
+_PARTITION = re.compile(r"_[0-9]{8}$")
 
 
 def include_object(item: Any, name: str | None, kind: str, *_: object) -> bool:
     """Leaves out what is not the model's: the daily partitions and Alembic's own table."""
     if kind == "table":
-        return item.schema in OWN_SCHEMAS and not (name or "").startswith("outbox_")
+        return item.schema in OWN_SCHEMAS and not _PARTITION.search(name or "")
     return True
 
 
@@ -26,7 +28,7 @@ def include_name(name: str | None, kind: str, _: Any) -> bool:
     if kind == "schema":
         return name in OWN_SCHEMAS
     if kind == "table":
-        return not (name or "").startswith("outbox_") and name != "alembic_version"
+        return not _PARTITION.search(name or "") and name != "alembic_version"
     return True
 
 

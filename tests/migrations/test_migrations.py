@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -68,7 +69,7 @@ async def on(url: str, work: Callable[[Connection], T]) -> T:
 def _is_ours(item: Any, name: str | None, kind: str, *_: object) -> bool:
     """The daily partitions are made as time passes, and are no part of the models."""
     if kind == "table":
-        return item.schema in {SALES, SCORING, EVENTS} and not (name or "").startswith("outbox_")
+        return item.schema in {SALES, SCORING, EVENTS} and re.search(r"_[0-9]{8}$", name or "") is None
     return True
 
 

@@ -1,0 +1,16 @@
+"""Duplicates, merges and how they are undone."""
+
+from __future__ import annotations
+
+revision = "2026_11_22_0009"
+down_revision = "2026_11_22_0008"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Nothing yet."""
+
+
+def downgrade() -> None:
+    """Nothing yet."""
