@@ -21,6 +21,16 @@ from shared.models.records import (
     outbox,
 )
 from shared.models.selling import opportunities, opportunity_members, pins, processes, stages, transitions
+from shared.models.webhooks import (
+    relay_positions,
+    webhook_attempts,
+    webhook_deliveries,
+    webhook_endpoint_states,
+    webhook_endpoints,
+    webhook_jobs,
+    webhook_messages,
+    webhook_secrets,
+)
 
 __all__ = [
     "EVENTS",
@@ -51,6 +61,7 @@ __all__ = [
     "policies",
     "processes",
     "products",
+    "relay_positions",
     "scores",
     "seats",
     "stages",
@@ -58,5 +69,12 @@ __all__ = [
     "team_members",
     "teams",
     "transitions",
+    "webhook_attempts",
+    "webhook_deliveries",
+    "webhook_endpoint_states",
+    "webhook_endpoints",
+    "webhook_jobs",
+    "webhook_messages",
+    "webhook_secrets",
     "workspaces",
 ]
