@@ -123,7 +123,7 @@ class Known:
         return core_schema.no_info_after_validator_function(self._check, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {**handler(schema), "x-known-values": list(self.labels)}
+        return {**handler(schema), "x-extensible-enum": list(self.labels)}
 
     def __hash__(self) -> int:
         return hash(tuple(self.labels))

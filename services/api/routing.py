@@ -14,21 +14,17 @@ from starlette.types import Receive, Scope, Send
 
 from services.api.edge import EdgeRoute
 from services.api.errors import ProblemDocument
-from services.api.handlers import PROBLEM_JSON
 
 IfMatch = Annotated[str | None, Header(alias="If-Match", description='Strong ETag of the version read, such as "3".')]
-PROBLEM: dict[str, Any] = {"content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    "4XX": {"description": "The request was refused; `code` says why.", **PROBLEM},
-    "5XX": {"description": "The service could not answer.", **PROBLEM},
-}
+# Keeps the framework's own 422 out; the document names each status an operation answers with (openapi/refusals.py).
+REFUSED: dict[int | str, dict[str, Any]] = {"4XX": {"description": "The request was refused; `code` says why."}}
 
 
 class Router(APIRouter):
     """An APIRouter whose every route is a transaction and answers errors with problem documents."""
 
     def __init__(self, **given: Any) -> None:
-        super().__init__(route_class=EdgeRoute, responses=dict(PROBLEMS), **given)
+        super().__init__(route_class=EdgeRoute, responses=dict(REFUSED), **given)
 
 
 class RouteIndex(BaseRoute):
@@ -69,4 +65,4 @@ def answers(status: int, model: type[BaseModel], description: str = "Created.") 
     return {status: {"model": model, "description": description}}
 
 
-__all__ = ["PROBLEMS", "IfMatch", "ProblemDocument", "RouteIndex", "Router", "answers"]
+__all__ = ["IfMatch", "ProblemDocument", "RouteIndex", "Router", "answers"]

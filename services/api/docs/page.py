@@ -107,7 +107,7 @@ def _schema(name: str, schema: dict[str, Any]) -> str:
 
 
 def _known(schema: dict[str, Any]) -> str:
-    values = schema.get("x-known-values")
+    values = schema.get("x-extensible-enum")
     return f" <span class=note>Known: {escape(', '.join(values))}.</span>" if values else ""
 
 
