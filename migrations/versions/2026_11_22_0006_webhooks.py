@@ -16,6 +16,7 @@ branch_labels = None
 depends_on = None
 
 API = "sixteen_api"
+OUTCOMES = ("success", "timeout", "connection", "refused", "redirect", "client_error", "server_error")
 TABLES = {
     "webhook_endpoints": "SELECT, INSERT, UPDATE, DELETE",
     "webhook_endpoint_states": "SELECT, INSERT, UPDATE, DELETE",
@@ -24,13 +25,20 @@ TABLES = {
     "webhook_messages": "SELECT, INSERT",
     "webhook_deliveries": "SELECT, INSERT, UPDATE",
     "webhook_attempts": "SELECT, INSERT",
+    "webhook_queue": "SELECT, INSERT, UPDATE, DELETE",
     "webhook_jobs": "SELECT, INSERT, UPDATE",
 }
 # What the functions below look over as the owner of the tables, past the tenants' wall.
-COUNTED = ("webhook_endpoints", "relay_positions", "webhook_deliveries", "webhook_jobs", "webhook_secrets")
+COUNTED = (
+    "webhook_endpoints",
+    "webhook_endpoint_states",
+    "relay_positions",
+    "webhook_queue",
+    "webhook_jobs",
+    "webhook_secrets",
+)
 
-# Every table that is kept by the day. Deliveries change while they are under way: their pages keep room for it, and
-# dead rows are not waited for.
+# Every table that is kept by the day. Deliveries change while they are under way: their pages keep room for it.
 ENSURE_PARTITIONS = """
 CREATE OR REPLACE FUNCTION events.ensure_partitions(first_day date, last_day date) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
@@ -102,47 +110,74 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$
 $$
 """
 
-# The oldest position of all, for a relay that begins: a snapshot in its text form, and when it was left.
-RELAY_FROM = """
-CREATE FUNCTION events.relay_from(OUT seen text, OUT since timestamptz)
+# Whose positions a relay that begins goes through.
+RELAY_WORKSPACES = """
+CREATE FUNCTION events.relay_workspaces() RETURNS TABLE (workspace_id uuid)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$
-  SELECT p.seen, p.updated_at FROM events.relay_positions p
+  SELECT p.workspace_id FROM events.relay_positions p
   WHERE EXISTS (SELECT FROM events.webhook_endpoints e WHERE e.workspace_id = p.workspace_id AND NOT e.disabled)
-  ORDER BY pg_snapshot_xmin(p.seen::pg_snapshot) LIMIT 1
 $$
 """
 
-# Deliveries whose time has come, a few of each endpoint: a long queue of one hides nobody else's. The endpoints with
-# a queue are stepped through, not counted. `resting` are endpoints that take no more at present.
-DUE_DELIVERIES = """
-CREATE FUNCTION events.due_deliveries(at timestamptz, most integer, per_endpoint integer, resting uuid[])
-RETURNS TABLE (workspace_id uuid, id uuid, event_recorded_at timestamptz, endpoint_id uuid)
+# Endpoints with deliveries whose time has come, those that wait longest first. The endpoints with a queue are stepped
+# through from one to the next, so that a long queue of one hides nobody else's. `resting` take no more at present.
+DUE_ENDPOINTS = """
+CREATE FUNCTION events.due_endpoints(at timestamptz, resting uuid[], most integer)
+RETURNS TABLE (workspace_id uuid, endpoint_id uuid)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$
-  WITH RECURSIVE lanes AS (
-    (SELECT d.endpoint_id FROM events.webhook_deliveries d WHERE d.status = 'pending' ORDER BY d.endpoint_id LIMIT 1)
+  WITH RECURSIVE heads AS (
+    (SELECT q.workspace_id, q.endpoint_id, q.next_attempt_at FROM events.webhook_queue q
+     ORDER BY q.endpoint_id, q.next_attempt_at LIMIT 1)
     UNION ALL
-    SELECT (SELECT d.endpoint_id FROM events.webhook_deliveries d
-      WHERE d.status = 'pending' AND d.endpoint_id > l.endpoint_id ORDER BY d.endpoint_id LIMIT 1)
-    FROM lanes l WHERE l.endpoint_id IS NOT NULL
+    SELECT n.workspace_id, n.endpoint_id, n.next_attempt_at FROM heads h CROSS JOIN LATERAL (
+      SELECT q.workspace_id, q.endpoint_id, q.next_attempt_at FROM events.webhook_queue q
+      WHERE q.endpoint_id > h.endpoint_id ORDER BY q.endpoint_id, q.next_attempt_at LIMIT 1) n
   )
-  SELECT due.workspace_id, due.id, due.event_recorded_at, l.endpoint_id
-  FROM lanes l CROSS JOIN LATERAL (
-    SELECT d.workspace_id, d.id, d.event_recorded_at, d.next_attempt_at FROM events.webhook_deliveries d
-    WHERE d.status = 'pending' AND d.endpoint_id = l.endpoint_id AND d.next_attempt_at <= at
-    ORDER BY d.next_attempt_at LIMIT per_endpoint
-  ) due
-  WHERE NOT l.endpoint_id = ANY (resting)
-  ORDER BY due.next_attempt_at LIMIT most
+  SELECT h.workspace_id, h.endpoint_id FROM heads h
+  WHERE h.next_attempt_at <= at AND h.endpoint_id <> ALL (resting)
+  ORDER BY h.next_attempt_at LIMIT most
 $$
 """
 
-# How many deliveries wait for their time, and for how many seconds the oldest that is due has.
+# A delivery waits in the queue while it is pending, and at no other time.
+FOLLOW_DELIVERY = """
+CREATE FUNCTION events.follow_delivery() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+  IF NEW.status = 'pending' THEN
+    INSERT INTO events.webhook_queue AS q
+      (workspace_id, delivery_id, event_recorded_at, endpoint_id, attempts, next_attempt_at)
+    VALUES (NEW.workspace_id, NEW.id, NEW.event_recorded_at, NEW.endpoint_id, NEW.attempts,
+      coalesce(NEW.next_attempt_at, NEW.updated_at))
+    ON CONFLICT (workspace_id, delivery_id) DO UPDATE
+      SET attempts = excluded.attempts, next_attempt_at = excluded.next_attempt_at, lease_token = NULL, claims = 0;
+  ELSIF TG_OP = 'UPDATE' THEN
+    DELETE FROM events.webhook_queue q WHERE q.workspace_id = NEW.workspace_id AND q.delivery_id = NEW.id;
+  END IF;
+  RETURN NULL;
+END $$
+"""
+TRIGGERS = (
+    "CREATE TRIGGER queued AFTER INSERT ON events.webhook_deliveries FOR EACH ROW"
+    " WHEN (NEW.status = 'pending') EXECUTE FUNCTION events.follow_delivery()",
+    "CREATE TRIGGER moved AFTER UPDATE ON events.webhook_deliveries FOR EACH ROW"
+    " WHEN (NEW.status <> OLD.status OR NEW.next_attempt_at IS DISTINCT FROM OLD.next_attempt_at)"
+    " EXECUTE FUNCTION events.follow_delivery()",
+)
+
+# How many deliveries wait, how many of them are due, for how many seconds the oldest of those has been; and how many
+# endpoints fail, and are paused by their breaker.
 DELIVERY_DEPTH = """
-CREATE FUNCTION events.delivery_depth(at timestamptz, OUT depth bigint, OUT due bigint, OUT age double precision)
+CREATE FUNCTION events.delivery_depth(at timestamptz, OUT depth bigint, OUT due bigint, OUT age double precision,
+  OUT failing bigint, OUT paused bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$
-  SELECT count(*), count(*) FILTER (WHERE d.next_attempt_at <= at),
-    greatest(coalesce(extract(epoch FROM at - min(d.next_attempt_at)), 0), 0)
-  FROM events.webhook_deliveries d WHERE d.status = 'pending'
+  SELECT q.*, s.* FROM (
+    SELECT count(*), count(*) FILTER (WHERE q.next_attempt_at <= at),
+      greatest(coalesce(extract(epoch FROM at - min(q.next_attempt_at)), 0), 0)
+    FROM events.webhook_queue q
+  ) q, (
+    SELECT count(*) FILTER (WHERE s.failing_since IS NOT NULL), count(*) FILTER (WHERE s.breaker <> 'closed')
+    FROM events.webhook_endpoint_states s
+  ) s
 $$
 """
 
@@ -172,8 +207,8 @@ $$
 
 CALLABLE = {
     "events.relay_due(pg_snapshot, timestamptz, integer)": RELAY_DUE,
-    "events.relay_from()": RELAY_FROM,
-    "events.due_deliveries(timestamptz, integer, integer, uuid[])": DUE_DELIVERIES,
+    "events.relay_workspaces()": RELAY_WORKSPACES,
+    "events.due_endpoints(timestamptz, uuid[], integer)": DUE_ENDPOINTS,
     "events.delivery_depth(timestamptz)": DELIVERY_DEPTH,
     "events.due_webhook_jobs(timestamptz, integer)": DUE_JOBS,
     "events.stale_webhook_secrets(text, integer)": STALE_SECRETS,
@@ -272,6 +307,7 @@ def _endpoints() -> None:
         _time("disabled_at"),
         _uuid("created_by", nullable=True),
         _number("version", 1),
+        _time("occurred_at", nullable=False),
         _time("recorded_at", nullable=False),
         _time("updated_at", nullable=False),
         _known("webhook_endpoints", "disabled_reason", "requested", "failing", "gone"),
@@ -289,6 +325,7 @@ def _endpoints() -> None:
         _time("window_started_at"),
         _number("window_attempts"),
         _number("window_failures"),
+        _time("throttled_until"),
         _time("updated_at", nullable=False),
         _known("webhook_endpoint_states", "breaker", "closed", "open", "half_open"),
         _of_endpoint("webhook_endpoint_states"),
@@ -333,8 +370,6 @@ def _deliveries() -> None:
         _text("status", default="'pending'"),
         _number("attempts"),
         _time("next_attempt_at"),
-        _uuid("lease_token", nullable=True),
-        _time("lease_until"),
         _number("last_status", nullable=True),
         _text("last_error", nullable=True),
         _time("delivered_at"),
@@ -358,7 +393,6 @@ def _deliveries() -> None:
         _number("number", None),
         _time("attempted_at", nullable=False),
         _text("outcome"),
-        _small("code_class"),
         _number("status_code", nullable=True),
         _number("duration_ms", None),
         _text("url"),
@@ -367,9 +401,23 @@ def _deliveries() -> None:
         _json("response_headers", nullable=True),
         _bytes("response_body", nullable=True),
         _text("error", nullable=True),
-        _known("webhook_attempts", "outcome", "delivered", "failed"),
+        _known("webhook_attempts", "outcome", *OUTCOMES),
         key=("id", "attempted_at"),
         by_day_of="attempted_at",
+    )
+
+
+def _queue() -> None:
+    _table(
+        "webhook_queue",
+        _uuid("delivery_id"),
+        _time("event_recorded_at", nullable=False),
+        _uuid("endpoint_id"),
+        _number("attempts"),
+        _number("claims"),
+        _time("next_attempt_at", nullable=False),
+        _uuid("lease_token", nullable=True),
+        key=("delivery_id",),
     )
 
 
@@ -395,6 +443,7 @@ def _jobs() -> None:
         _time("started_at"),
         _time("finished_at"),
         _number("version", 1),
+        _time("occurred_at", nullable=False),
         _time("recorded_at", nullable=False),
         _time("updated_at", nullable=False),
         _known("webhook_jobs", "kind", "resend", "recover", "replay_missing"),
@@ -407,8 +456,7 @@ INDEXES = (
     " WHERE expires_at IS NULL",
     "INDEX ix_webhook_secrets_key ON events.webhook_secrets (key_id)",
     "INDEX ix_webhook_deliveries_endpoint ON events.webhook_deliveries (workspace_id, endpoint_id, id)",
-    "INDEX ix_webhook_deliveries_due ON events.webhook_deliveries (endpoint_id, next_attempt_at)"
-    " WHERE status = 'pending'",
+    "INDEX ix_webhook_queue_due ON events.webhook_queue (endpoint_id, next_attempt_at)",
     "INDEX ix_webhook_attempts_endpoint ON events.webhook_attempts (workspace_id, endpoint_id, id)",
     "INDEX ix_webhook_attempts_delivery ON events.webhook_attempts (workspace_id, delivery_id, id)",
     "INDEX ix_webhook_jobs_unfinished ON events.webhook_jobs (next_attempt_at) WHERE status IN ('queued', 'running')",
@@ -420,6 +468,7 @@ INDEXES = (
 def upgrade() -> None:
     _endpoints()
     _deliveries()
+    _queue()
     _jobs()
     for index in INDEXES:
         op.execute(f"CREATE {index}")
@@ -434,11 +483,13 @@ def upgrade() -> None:
         op.execute(function)
         op.execute(f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC")
         op.execute(f"GRANT EXECUTE ON FUNCTION {signature} TO {API}")
+    op.execute(FOLLOW_DELIVERY)
+    for trigger in TRIGGERS:
+        op.execute(trigger)
     op.execute(AS_MANY_DAYS)
-    op.execute(
-        "ALTER TABLE events.webhook_endpoint_states SET (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01)"
-    )
-    op.execute("ALTER TABLE events.relay_positions SET (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01)")
+    # Small, and turned over all the time: their dead rows must not wait for a fifth of the table.
+    for table in ("webhook_endpoint_states", "webhook_queue", "relay_positions"):
+        op.execute(f"ALTER TABLE events.{table} SET (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01)")
 
 
 def downgrade() -> None:
@@ -447,5 +498,6 @@ def downgrade() -> None:
     op.execute("DROP INDEX events.ix_outbox_relay")
     for table in reversed(TABLES):
         op.execute(f"DROP TABLE events.{table} CASCADE")
+    op.execute("DROP FUNCTION events.follow_delivery()")
     op.execute(ENSURE_PARTITIONS.format(tables="'outbox'"))
     op.execute(DROP_PARTITIONS.format(tables="'outbox'"))

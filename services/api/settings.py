@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from shared.settings import Settings
 
@@ -21,6 +21,13 @@ class ApiSettings(Settings):
     metrics_port: int = Field(default=0, ge=0, le=65535, description="Where the worker serves its probes; 0 = not.")
     sweep_seconds: float = Field(default=1.0, gt=0)
     event_days: int = Field(default=30, ge=30, description="Days that events are kept.")
+    encryption_keys: SecretStr = Field(
+        default=SecretStr(""),
+        description="Keys for stored secrets: base64 of 32 bytes each, commas between; the first one encrypts.",
+    )
+    webhook_endpoints: int = Field(default=50, ge=1, description="Webhook endpoints a workspace may have.")
+    webhook_http: bool = Field(default=False, description="Deliver to http:// too; https:// alone by default.")
+    webhook_ports: tuple[int, ...] = Field(default=(), description="Ports that webhooks may go to beside 80 and 443.")
 
     @property
     def role(self) -> str:

@@ -23,10 +23,20 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
-from shared.models.base import EVENTS, metadata, one_of, refers_to, tenant_table, time_column, uuid_column
+from shared.models.base import (
+    EVENTS,
+    metadata,
+    one_of,
+    recorded_columns,
+    refers_to,
+    tenant_table,
+    time_column,
+    uuid_column,
+)
 from shared.models.records import outbox
 
 DELIVERY_STATUSES = ("pending", "delivered", "failed", "skipped")
+OUTCOMES = ("success", "timeout", "connection", "refused", "redirect", "client_error", "server_error")
 JOB_STATUSES = ("queued", "running", "succeeded", "failed", "cancelled")
 
 webhook_endpoints = tenant_table(
@@ -43,7 +53,7 @@ webhook_endpoints = tenant_table(
     Column("signatures", ARRAY(Text), nullable=False),
     Column("throttle_rate", Integer),
     Column("timeout_seconds", Integer, nullable=False, server_default=text("15")),
-    # Seconds before each attempt, the first of them usually 0; null is the installation's own schedule.
+    # Seconds between an attempt and the next one; null is the schedule that every endpoint has.
     Column("retry_schedule", ARRAY(Integer)),
     # A JSON object of names and values, encrypted; `headers_key_id` names the encryption key.
     Column("headers_encrypted", LargeBinary),
@@ -54,9 +64,7 @@ webhook_endpoints = tenant_table(
     Column("disabled_reason", Text),
     time_column("disabled_at"),
     uuid_column("created_by", nullable=True),
-    Column("version", Integer, nullable=False, server_default=text("1")),
-    time_column("recorded_at", nullable=False),
-    time_column("updated_at", nullable=False),
+    *recorded_columns(),
     one_of("disabled_reason", ("requested", "failing", "gone")),
     schema=EVENTS,
 )
@@ -76,6 +84,8 @@ webhook_endpoint_states = tenant_table(
     time_column("window_started_at"),
     Column("window_attempts", Integer, nullable=False, server_default=text("0")),
     Column("window_failures", Integer, nullable=False, server_default=text("0")),
+    # Sending times of a throttled endpoint are given away until here.
+    time_column("throttled_until"),
     time_column("updated_at", nullable=False),
     one_of("breaker", ("closed", "open", "half_open")),
     refers_to("endpoint_id", "webhook_endpoints", EVENTS),
@@ -149,10 +159,7 @@ webhook_deliveries = Table(
     Column("test", Boolean, nullable=False, server_default=text("false")),
     Column("status", Text, nullable=False, server_default=text("'pending'")),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
-    # Taking a lease moves it to the lease's end, so that what is due is one range of one index.
     time_column("next_attempt_at"),
-    uuid_column("lease_token", nullable=True),
-    time_column("lease_until"),
     Column("last_status", Integer),
     Column("last_error", Text),
     time_column("delivered_at"),
@@ -166,9 +173,26 @@ webhook_deliveries = Table(
         "workspace_id", "endpoint_id", "event_id", "event_recorded_at", name="uq_webhook_deliveries_event"
     ),
     Index("ix_webhook_deliveries_endpoint", "workspace_id", "endpoint_id", "id"),
-    Index("ix_webhook_deliveries_due", "endpoint_id", "next_attempt_at", postgresql_where=text("status = 'pending'")),
     schema=EVENTS,
     postgresql_partition_by="RANGE (event_recorded_at)",
+)
+
+# What waits: a row for each pending delivery, kept by a trigger on those. All that turns over quickly is in here, and
+# the look for what is due never meets the many days of what is done.
+webhook_queue = tenant_table(
+    "webhook_queue",
+    uuid_column("delivery_id"),
+    time_column("event_recorded_at", nullable=False),
+    uuid_column("endpoint_id"),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    # How often it was taken up since its last outcome: one that kills its workers is given up.
+    Column("claims", Integer, nullable=False, server_default=text("0")),
+    # Taking it up moves this to the lease's end: who dies on it leaves it to others then.
+    time_column("next_attempt_at", nullable=False),
+    uuid_column("lease_token", nullable=True),
+    Index("ix_webhook_queue_due", "endpoint_id", "next_attempt_at"),
+    schema=EVENTS,
+    key=("delivery_id",),
 )
 
 webhook_attempts = Table(
@@ -184,8 +208,6 @@ webhook_attempts = Table(
     Column("number", Integer, nullable=False),
     time_column("attempted_at", nullable=False),
     Column("outcome", Text, nullable=False),
-    # 2 to 5 of the answer's status; 0 where none came.
-    Column("code_class", SmallInteger, nullable=False),
     Column("status_code", Integer),
     Column("duration_ms", Integer, nullable=False),
     Column("url", Text, nullable=False),
@@ -194,7 +216,7 @@ webhook_attempts = Table(
     Column("response_headers", JSONB),
     Column("response_body", LargeBinary),
     Column("error", Text),
-    one_of("outcome", ("delivered", "failed")),
+    one_of("outcome", OUTCOMES),
     PrimaryKeyConstraint("workspace_id", "id", "attempted_at"),
     Index("ix_webhook_attempts_endpoint", "workspace_id", "endpoint_id", "id"),
     Index("ix_webhook_attempts_delivery", "workspace_id", "delivery_id", "id"),
@@ -223,9 +245,7 @@ webhook_jobs = tenant_table(
     Column("request_id", Text),
     time_column("started_at"),
     time_column("finished_at"),
-    Column("version", Integer, nullable=False, server_default=text("1")),
-    time_column("recorded_at", nullable=False),
-    time_column("updated_at", nullable=False),
+    *recorded_columns(),
     one_of("kind", ("resend", "recover", "replay_missing")),
     one_of("status", JOB_STATUSES),
     Index("ix_webhook_jobs_unfinished", "next_attempt_at", postgresql_where=text("status IN ('queued', 'running')")),
