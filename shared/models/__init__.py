@@ -29,6 +29,7 @@ from shared.models.webhooks import (
     webhook_endpoints,
     webhook_jobs,
     webhook_messages,
+    webhook_queue,
     webhook_secrets,
 )
 
@@ -75,6 +76,7 @@ __all__ = [
     "webhook_endpoints",
     "webhook_jobs",
     "webhook_messages",
+    "webhook_queue",
     "webhook_secrets",
     "workspaces",
 ]
