@@ -21,6 +21,7 @@ from shared.models.records import (
     outbox,
 )
 from shared.models.selling import opportunities, opportunity_members, pins, processes, stages, transitions
+from shared.models.streams import stream_tickets
 from shared.models.webhooks import (
     relay_positions,
     webhook_attempts,
@@ -66,6 +67,7 @@ __all__ = [
     "scores",
     "seats",
     "stages",
+    "stream_tickets",
     "tasks",
     "team_members",
     "teams",

@@ -10,6 +10,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     PrimaryKeyConstraint,
+    SmallInteger,
     Table,
     Text,
     text,
@@ -131,8 +132,11 @@ outbox = Table(
     time_column("occurred_at", nullable=False),
     Column("data", JSONB, nullable=False),
     Column("xid", Xid8(), nullable=False, server_default=text("pg_current_xact_id()")),
-    PrimaryKeyConstraint("workspace_id", "recorded_at", "id"),
+    # Version of the type's schema (`shared.events`).
+    Column("version", SmallInteger, nullable=False, server_default=text("1")),
+    PrimaryKeyConstraint("workspace_id", "id", "recorded_at"),
     Index("ix_outbox_order", "workspace_id", "xid", "id"),
+    Index("ix_outbox_subject", "workspace_id", "subject_id", "xid", "id"),
     schema=EVENTS,
     postgresql_partition_by="RANGE (recorded_at)",
 )
