@@ -1,6 +1,7 @@
 """The schema, as SQLAlchemy Core tables."""
 
 from shared.models.base import EVENTS, SALES, SCORING, metadata
+from shared.models.duplicates import duplicate_keys, merge_moves, merges
 from shared.models.facts import (
     attribute_definitions,
     contacts,
@@ -45,6 +46,7 @@ __all__ = [
     "customers",
     "dirty_marks",
     "drains",
+    "duplicate_keys",
     "idempotency_keys",
     "import_chunks",
     "import_errors",
@@ -53,6 +55,8 @@ __all__ = [
     "interactions",
     "loads",
     "members",
+    "merge_moves",
+    "merges",
     "metadata",
     "models",
     "moves",
