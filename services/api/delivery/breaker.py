@@ -11,7 +11,7 @@ from typing import Final
 
 CLOSED: Final = "closed"
 OPEN: Final = "open"
-WINDOW: Final = timedelta(minutes=1)
+WINDOW: Final = timedelta(minutes=5)
 LEAST_ATTEMPTS: Final = 10
 SHARE: Final = 0.7
 FIRST_PAUSE: Final = timedelta(seconds=30)
@@ -20,11 +20,11 @@ LONGEST_PAUSE: Final = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """`until` is the end of the pause while it is open; from then on one probe at a time is let through."""
+    """`until` ends the pause while it is open, the `openings`-th in a row; then one probe at a time is let by."""
 
     state: str = CLOSED
     until: datetime | None = None
-    pause: timedelta = timedelta(0)
+    openings: int = 0
     window_started_at: datetime | None = None
     attempts: int = 0
     failures: int = 0
@@ -41,8 +41,7 @@ class Breaker:
             if succeeded:
                 return Breaker()
             if failed and self.room(now):
-                pause = min(self.pause * 2, LONGEST_PAUSE)
-                return replace(self, pause=pause, until=now + pause)
+                return replace(self, openings=self.openings + 1, until=now + pause_of(self.openings + 1))
             # Attempts that were under way when it opened tell nothing new.
             return self
         started = self.window_started_at
@@ -50,5 +49,10 @@ class Breaker:
         attempts = succeeded + failed + (0 if fresh else self.attempts)
         failures = failed + (0 if fresh else self.failures)
         if attempts >= LEAST_ATTEMPTS and failures >= SHARE * attempts and failed:
-            return Breaker(OPEN, now + FIRST_PAUSE, FIRST_PAUSE)
-        return Breaker(CLOSED, None, timedelta(0), now if fresh else started, attempts, failures)
+            return Breaker(OPEN, now + pause_of(1), 1)
+        return Breaker(CLOSED, None, 0, now if fresh else started, attempts, failures)
+
+
+def pause_of(openings: int) -> timedelta:
+    """How long it pauses the `openings`-th time in a row."""
+    return min(FIRST_PAUSE * (1 << min(openings - 1, 10)), LONGEST_PAUSE)

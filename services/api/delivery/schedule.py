@@ -8,13 +8,12 @@ from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-# Seconds between an attempt and the next one: the first is made at once, the tenth 75.6 hours later.
-DEFAULT_SCHEDULE: Final = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
+# Seconds before each attempt: the first is made at once, the tenth 75.6 hours later.
+DEFAULT_SCHEDULE: Final = (0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 JITTER: Final = 0.2
 # Who is overloaded, or too slow to answer, is not asked again within this many seconds.
 FLOOR_SECONDS: Final = 60.0
 DISABLE_AFTER: Final = timedelta(days=5)
-DISABLE_SPREAD: Final = timedelta(hours=12)
 ALERTS: Final = (50, 70, 90, 100)
 FAILING_ATTEMPT: Final = 4
 
@@ -69,10 +68,10 @@ def delay_after(
     twice the scheduled time. 429 and timeouts are never retried within a minute.
     """
     steps = DEFAULT_SCHEDULE if schedule is None else schedule
-    if attempts > len(steps):
+    if attempts >= len(steps):
         return None
     floor = FLOOR_SECONDS if status == TOO_MANY or outcome == TIMEOUT else 0.0
-    base = max(float(steps[attempts - 1]), floor)
+    base = max(float(steps[attempts]), floor)
     if retry_after is not None:
         return min(max(retry_after, base), 2 * base)
     return max(base * (1 - JITTER + 2 * JITTER * chance), floor)
@@ -90,11 +89,10 @@ class Patience:
 def patience(failing_since: datetime, now: datetime, alerted: int) -> Patience:
     """Judges an endpoint at a failure at `now` that has not succeeded since `failing_since`, its first failure.
 
-    `alerted` is the highest alert given so far. It is disabled after five days; as both ends are failures, they are
-    then more than twelve hours apart.
+    `alerted` is the highest alert given so far. It is disabled after five days; both ends are failures, so that no
+    endpoint is given up for the failures of a few hours after days without any event.
     """
-    spread = now - failing_since
-    percent = int(100 * spread / DISABLE_AFTER)
+    percent = max(0, int(100 * (now - failing_since) / DISABLE_AFTER))
     reached = [each for each in ALERTS if percent >= each]
     alert = reached[-1] if reached and reached[-1] > alerted else None
-    return Patience(percent, alert, spread >= max(DISABLE_AFTER, DISABLE_SPREAD))
+    return Patience(percent, alert, percent >= ALERTS[-1])
