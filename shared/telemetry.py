@@ -25,6 +25,12 @@ REQUESTS = Histogram(
     registry=None,
 )
 ACTIVE_REQUESTS = Gauge("http_server_active_requests", "Requests being answered now.", registry=None)
+DEPRECATED_CALLS = Counter(
+    "sixteen_deprecated_calls_total",
+    "Calls of operations that are to go; the log says whose.",
+    ["operation"],
+    registry=None,
+)
 NUDGES_LOST = Counter(
     "sixteen_nudges_lost_total", "Wake-ups that did not reach Redis; the sweeper made up for them.", registry=None
 )
@@ -44,7 +50,7 @@ IMPORT_ROWS = Counter(
 )
 
 FED_BY: Final[dict[str, tuple[Counter | Gauge | Histogram, ...]]] = {
-    "api": (REQUESTS, ACTIVE_REQUESTS, NUDGES_LOST, DIRTY_DEPTH, DIRTY_AGE, OUTBOX_AGE),
+    "api": (REQUESTS, ACTIVE_REQUESTS, DEPRECATED_CALLS, NUDGES_LOST, DIRTY_DEPTH, DIRTY_AGE, OUTBOX_AGE),
     "api-worker": (NUDGES_LOST, IMPORT_ROWS),
     "scoring": (DIRTY_DEPTH, DIRTY_AGE, QUEUE_TIME, DRAIN_TIME, JUDGED, MOVED),
 }

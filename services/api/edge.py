@@ -18,7 +18,9 @@ from fastapi import Depends, Request, Response, Security
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from fastapi.security import SecurityScopes
+from pydantic import BaseModel
 
+from services.api import conditional, deprecation
 from services.api.errors import (
     BadRequest,
     Forbidden,
@@ -64,23 +66,47 @@ class JsonRequest(Request):
             self._json = orjson.loads(await self.body())
         return self._json
 
+    async def take_nothing_as_empty(self) -> bool:
+        """Whether no body was sent; it is then read as `{}`."""
+        if await self.body():
+            return False
+        self._body = b"{}"
+        headers = [each for each in self.scope["headers"] if each[0] != b"content-type"]
+        self.scope["headers"] = [*headers, (b"content-type", b"application/json")]
+        return True
+
 
 class EdgeRoute(APIRoute):
     """A route whose transaction begins and ends here."""
 
+    @property
+    def body_may_be_empty(self) -> bool:
+        """Whether a POST asks for nothing in its body: then it may have none."""
+        kind = self.body_field.field_info.annotation if self.body_field is not None else None
+        if "POST" not in (self.methods or ()) or not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+            return False
+        return not any(each.is_required() for each in kind.model_fields.values())
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
-        takes_json = self.body_field is not None and not (self.openapi_extra or {}).get("x-upload")
-        takes_query = _takes_query(self.dependant)
+        extra = self.openapi_extra or {}
+        takes_json = self.body_field is not None and not extra.get("x-upload")
+        takes_query, may_be_empty = _takes_query(self.dependant), self.body_may_be_empty
+        operation_id = self.operation_id or ""
+        farewell = deprecation.headers_of(operation_id, extra) if self.deprecated else []
 
         async def run(received: Request) -> Response:
             request = JsonRequest(received.scope, received.receive)
-            if takes_json:
+            if farewell:
+                request.scope["sixteen.headers"] = farewell
+            if takes_json and not (may_be_empty and await request.take_nothing_as_empty()):
                 _require_json(request)
             if not takes_query and request.scope["query_string"]:
                 _refuse_query(request)
             try:
                 response = await handle(request)
+                if request.method == "PUT":
+                    conditional.guard_create(request, response)
                 await _finish(request, response)
             except Exception as error:
                 replayed = await _leave(request, error)
@@ -90,7 +116,9 @@ class EdgeRoute(APIRoute):
             except BaseException:
                 await _leave(request)
                 raise
-            return response
+            if farewell:
+                deprecation.note_use(request, operation_id)
+            return conditional.named(request, response) if request.method == "GET" else response
 
         return run
 

@@ -25,6 +25,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 from pypinyin import lazy_pinyin
 
+from shared.catalog.currencies import CURRENCIES
 from shared.catalog.labels import Labels
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -104,13 +105,25 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
 
 
+def _iso_4217(code: str) -> str:
+    if code not in CURRENCIES:
+        raise ValueError("must be a code of ISO 4217, such as CNY")
+    return code
+
+
+Currency = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Z]{3}$"),
+    AfterValidator(_iso_4217),
+    Field(description="ISO 4217 code.", examples=["CNY"]),
+]
+
+
 class Money(Strict):
     """An amount of a currency; the amount is a decimal in a string, so that nothing is rounded on the way."""
 
     amount: NotNegativeAmount = Field(examples=["123.45"])
-    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] = Field(
-        description="ISO 4217 code.", examples=["CNY"]
-    )
+    currency: Currency
 
 
 @dataclass(frozen=True)

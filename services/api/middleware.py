@@ -63,7 +63,7 @@ class Edge:
             nonlocal status, sent
             if message["type"] == "http.response.start":
                 status, sent = message["status"], True
-                own = [*HEADERS, (b"x-request-id", request_id)]
+                own = [*HEADERS, (b"x-request-id", request_id), *scope.get("sixteen.headers", ())]
                 if not any(name == b"cache-control" for name, _ in message["headers"]):
                     own.append((b"cache-control", b"no-store"))
                 message["headers"] = [*message["headers"], *own]

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Annotated, Any
+from urllib.parse import unquote
 
 from fastapi import APIRouter, Header
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
+from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
@@ -39,18 +41,42 @@ class RouteIndex(BaseRoute):
             self._by_resource[_resource(route.path)].append(route)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        partial: Scope | None = None
-        if scope["type"] == "http":
-            for route in self._by_resource.get(_resource(scope["path"]), ()):
-                match, found = route.matches(scope)
-                if match is Match.FULL:
-                    return match, found
-                if match is Match.PARTIAL and partial is None:
-                    partial = found
-        return (Match.NONE, {}) if partial is None else (Match.PARTIAL, partial)
+        if scope["type"] != "http":
+            return Match.NONE, {}
+        sought = {**scope, "path": _whole(scope)} if b"%2f" in scope.get("raw_path", b"").lower() else scope
+        allowed: set[str] = set()
+        partial: Scope = {}
+        for route in self._by_resource.get(_resource(sought["path"]), ()):
+            match, found = route.matches(sought)
+            if match is Match.FULL:
+                return match, found if sought is scope else _with_slashes(found)
+            if match is Match.PARTIAL:
+                allowed.update(route.methods or ())
+                partial = partial or found
+        return (Match.PARTIAL, {**partial, "sixteen.allowed": allowed}) if allowed else (Match.NONE, {})
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        allowed = scope.get("sixteen.allowed")
+        if allowed:
+            raise HTTPException(405, headers={"Allow": ", ".join(sorted(allowed))})
         await scope["route"].handle(scope, receive, send)
+
+
+def _whole(scope: Scope) -> str:
+    """The path with each escaped slash as a NUL, so that a part of it that holds one is one part.
+
+    The server has decoded the path; only its raw form still tells `a%2Fb` from `a/b`. NUL itself never matches.
+    """
+    raw = scope["raw_path"].decode("ascii", "replace")
+    parts = [unquote(part) for part in raw.split("/")]
+    if any("\0" in part for part in parts):
+        return str(scope["path"])
+    return "/".join(part.replace("/", "\0") for part in parts)
+
+
+def _with_slashes(found: Scope) -> Scope:
+    values = {name: str(value).replace("\0", "/") for name, value in found["path_params"].items()}
+    return {**found, "path_params": values}
 
 
 def _resource(path: str) -> str:

@@ -102,7 +102,13 @@ async def list_pins(
     return answer({**body, "data": [pins.shown(row, tx) for row in body["data"]]})
 
 
-@router.post("/pins", status_code=201, response_model=pin_schemas.Pin, operation_id="createPin")
+@router.post(
+    "/pins",
+    status_code=201,
+    response_model=pin_schemas.Pin,
+    operation_id="createPin",
+    openapi_extra={"x-error-codes": ["pin_limit_reached"]},
+)
 async def create_pin(principal: FocusWrite, tx: EdgeTransaction, body: pin_schemas.PinCreate) -> Response:
     """Pins a subject to a band, or mutes it until a date."""
     row = await pins.create(tx, principal, body)

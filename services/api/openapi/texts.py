@@ -21,8 +21,8 @@ whatever `Accept` says, unless an operation names another form.
 Parameters that a list does not know are refused.
 
 **Writing.** Send `Idempotency-Key` with a POST to be able to repeat it safely. Send `If-Match` with the `ETag` you \
-read to change that version and no other. A PATCH is a JSON merge-patch: null clears, what is absent stays; clients that \
-can't send null name the fields in `clear`. Fields that are not known are refused.
+read to change that version and no other. A PATCH is a JSON merge-patch: null clears, what is absent stays; \
+clients that can't send null name the fields in `clear`. Fields that are not known are refused.
 
 **Reading again.** Every GET has an `ETag`; `If-None-Match` with it answers 304 while nothing has changed.
 

@@ -15,7 +15,7 @@ from services.api.fields import ExternalText
 from services.api.filters import by_time, equals
 from services.api.opportunities import batch, schemas, service, sharing, transition_schemas, transitions
 from services.api.opportunities.resource import OPPORTUNITIES
-from services.api.pagination import Page
+from services.api.pagination import ListParams, Page
 from services.api.resources import Resource
 from services.api.routing import IfMatch, Router, answers
 from services.api.wire import answer, columns, created, no_content, one
@@ -25,6 +25,9 @@ from shared.tenancy import Principal
 router = Router(prefix="/v1/opportunities", tags=["opportunities"])
 OpportunitiesRead = Annotated[Principal, requires("opportunities:read")]
 OpportunitiesWrite = Annotated[Principal, requires("opportunities:write")]
+REFUSES_TRANSITIONS = {
+    "x-error-codes": ["transition_not_allowed", "milestone_irreversible", "milestone_criteria_unmet"]
+}
 
 
 def _history(table: Table) -> Resource:
@@ -74,7 +77,12 @@ async def create_opportunity(
     return created(OPPORTUNITIES.wire(row), f"{OPPORTUNITIES.path}/{row['id']}", row["version"])
 
 
-@router.post(":batch", response_model=batch.OpportunityBatchResult, operation_id="batchOpportunities")
+@router.post(
+    ":batch",
+    response_model=batch.OpportunityBatchResult,
+    operation_id="batchOpportunities",
+    openapi_extra=REFUSES_TRANSITIONS,
+)
 async def batch_opportunities(
     principal: OpportunitiesWrite, tx: EdgeTransaction, body: batch.OpportunityBatch
 ) -> Response:
@@ -149,7 +157,10 @@ async def upsert_opportunity(
 
 
 @router.post(
-    "/{id}/transitions", response_model=transition_schemas.TransitionResult, operation_id="transitionOpportunity"
+    "/{id}/transitions",
+    response_model=transition_schemas.TransitionResult,
+    operation_id="transitionOpportunity",
+    openapi_extra=REFUSES_TRANSITIONS,
 )
 async def transition_opportunity(
     principal: OpportunitiesWrite,
@@ -158,7 +169,12 @@ async def transition_opportunity(
     body: transition_schemas.TransitionRequest,
     if_match: IfMatch = None,
 ) -> Response:
-    """Moves an opportunity: pass a milestone, go back, void, lose, abandon, reopen, cancel."""
+    """Moves an opportunity: pass a milestone, go back, void, lose, abandon, reopen, cancel.
+
+    `pass` records that the milestone of the present stage was reached; the last one wins. An irreversible milestone,
+    once passed, can't be gone back over; a passage recorded by mistake can be voided within 24 hours. The answer holds
+    the opportunity as it then stands, and the ids of what was added to its history.
+    """
     row, ids = await transitions.transition(tx, principal, id, body, if_match)
     return answer({"opportunity": OPPORTUNITIES.wire(row), "transition_ids": ids}, version=row["version"])
 
@@ -180,10 +196,15 @@ async def list_transitions(
 
 
 @router.get("/{id}/members", response_model=Page[schemas.OpportunityMember], operation_id="listOpportunityMembers")
-async def list_members(principal: OpportunitiesRead, tx: EdgeTransaction, id: UUID) -> Response:
-    """Who takes part besides the owner."""
-    rows = await sharing.list_members(tx, principal, id)
-    return answer({"data": [dict(row) for row in rows], "next_cursor": None, "has_more": False})
+async def list_members(
+    request: Request,
+    principal: OpportunitiesRead,
+    tx: EdgeTransaction,
+    id: UUID,
+    params: Annotated[ListParams, Query()],
+) -> Response:
+    """Who takes part besides the owner, in the order they were added."""
+    return answer(await sharing.page_of_members(tx, principal, id, params, request.app.state.cursors))
 
 
 @router.post(
@@ -195,6 +216,12 @@ async def add_member(
     """Shares the opportunity with a member."""
     row = await sharing.add(tx, principal, id, body)
     return created(dict(row), f"{OPPORTUNITIES.path}/{id}/members/{row['member_id']}")
+
+
+@router.get("/{id}/members/{member_id}", response_model=schemas.OpportunityMember, operation_id="getOpportunityMember")
+async def get_member(principal: OpportunitiesRead, tx: EdgeTransaction, id: UUID, member_id: UUID) -> Response:
+    """One member's part in an opportunity."""
+    return answer(dict(await sharing.fetch_member(tx, principal, id, member_id)))
 
 
 @router.delete("/{id}/members/{member_id}", status_code=204, operation_id="removeOpportunityMember")

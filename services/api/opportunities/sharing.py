@@ -5,18 +5,25 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import Executable, bindparam, select
+
 from services.api import resources
 from services.api.errors import Conflict, Forbidden, NotFound, invalid
+from services.api.filters import by_time
 from services.api.opportunities.resource import OPPORTUNITIES
 from services.api.opportunities.schemas import OpportunityMemberAdd
-from shared.db import Row, Tx, sql
+from services.api.pagination import Cursors, ListParams, PageRequest, binding_of, ordered, page_body
+from shared.db import Row, Tx, sql, statement
 from shared.effects import AuditEntry, Event
-from shared.tenancy import Principal, Reach
+from shared.models import opportunity_members
+from shared.tenancy import WORKSPACE, Principal, Reach
 
-MEMBERS = sql(
+MEMBER = sql(
     "SELECT member_id, role, recorded_at FROM sales.opportunity_members"
-    " WHERE workspace_id = :workspace_id AND opportunity_id = :opportunity_id ORDER BY recorded_at, member_id"
+    " WHERE workspace_id = :workspace_id AND opportunity_id = :opportunity_id AND member_id = :member_id"
 )
+_OF = opportunity_members.c
+_SORT = by_time(_OF.recorded_at, "recorded_at")
 ADD = sql(
     "INSERT INTO sales.opportunity_members (workspace_id, opportunity_id, member_id, role, recorded_at)"
     " SELECT :workspace_id, :opportunity_id, m.id, :role, :now FROM sales.members m"
@@ -30,9 +37,31 @@ REMOVE = sql(
 )
 
 
-async def list_members(tx: Tx, principal: Principal, id_: UUID) -> list[Row]:
+@statement
+def _select_members(after: bool) -> Executable:
+    query = select(_OF.member_id, _OF.role, _OF.recorded_at).where(
+        _OF.workspace_id == WORKSPACE, _OF.opportunity_id == bindparam("opportunity_id", type_=_OF.opportunity_id.type)
+    )
+    return ordered(query, _SORT, _OF.member_id, descending=False, after=after)
+
+
+async def page_of_members(
+    tx: Tx, principal: Principal, id_: UUID, params: ListParams, cursors: Cursors
+) -> dict[str, Any]:
+    """Who takes part, in the order they were added."""
     await resources.fetch(tx, principal, OPPORTUNITIES, id_)
-    return await tx.rows(MEMBERS, opportunity_id=id_)
+    binding = binding_of(principal, "opportunity_member", {"opportunity_id": id_})
+    page = PageRequest(params.limit, cursors.read(binding, params.cursor, _SORT.parse) if params.cursor else None)
+    rows = await tx.rows(_select_members(page.after is not None), opportunity_id=id_, **page.values())
+    return page_body(rows, page, dict, lambda row: cursors.make(binding, row["recorded_at"], row["member_id"]))
+
+
+async def fetch_member(tx: Tx, principal: Principal, id_: UUID, member_id: UUID) -> Row:
+    await resources.fetch(tx, principal, OPPORTUNITIES, id_)
+    row = await tx.row(MEMBER, opportunity_id=id_, member_id=member_id)
+    if row is None:
+        raise _not_a_part()
+    return row
 
 
 async def add(tx: Tx, principal: Principal, id_: UUID, body: OpportunityMemberAdd) -> Row:
@@ -52,8 +81,12 @@ async def remove(tx: Tx, principal: Principal, id_: UUID, member_id: UUID) -> No
     opportunity = await resources.fetch(tx, principal, OPPORTUNITIES, id_, lock=True)
     _require_owner(principal, opportunity)
     if not await tx.run(REMOVE, opportunity_id=id_, member_id=member_id):
-        raise NotFound("This member does not take part in the opportunity.")
+        raise _not_a_part()
     _note(tx, opportunity, "member_removed", {"member_id": member_id})
+
+
+def _not_a_part() -> NotFound:
+    return NotFound("This member does not take part in the opportunity.")
 
 
 def _require_owner(principal: Principal, opportunity: Row) -> None:

@@ -11,9 +11,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from services.api.fields import Strict
+from services.api.fields import Currency, Strict
 
 MOST_RATES = 200
 
@@ -30,7 +30,6 @@ Rate = Annotated[
     Field(gt=0, max_digits=22, decimal_places=12, allow_inf_nan=False),
     WithJsonSchema({"type": "string", "format": "decimal", "pattern": r"^\d{1,10}(\.\d{1,12})?$"}),
 ]
-Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 Seats = Annotated[int, Field(ge=0, le=10_000)]
 Days = Annotated[float, Field(ge=1, le=365, allow_inf_nan=False)]
 Threshold = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
