@@ -147,6 +147,18 @@ class MilestoneCriteriaUnmet(Problem):
     status, code, title = 409, "milestone_criteria_unmet", "A criterion of the milestone is not met"
 
 
+class AlreadyMerged(Problem):
+    status, code, title = 409, "already_merged", "The record was merged into another one before"
+
+
+class MergeNotUndoable(Problem):
+    status, code, title = 409, "merge_not_undoable", "The merge can't be undone"
+
+
+class Merged(Problem):
+    status, code, title = 410, "merged", "The record was merged into another one"
+
+
 class PreconditionFailed(Problem):
     status, code, title = 412, "precondition_failed", "The resource has changed since it was read"
 

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from services.api.errors import (
     AlreadyExists,
+    AlreadyMerged,
     BadRequest,
     Conflict,
     FieldError,
@@ -56,6 +57,8 @@ REFUSALS: dict[str, tuple[type[Problem], str]] = {
     "SX009": (Conflict, "These records are append-only."),
     "SX010": (TransitionNotAllowed, "A later passage stands; withdraw that one first."),
     "SX011": (TransitionNotAllowed, "An earlier milestone has not been passed and may not be skipped."),
+    "SX012": (Conflict, "An opportunity stays with its customer; a merge of customers moves it."),
+    "SX013": (AlreadyMerged, "The record was merged into another one: undo the merge, or use that one."),
 }
 
 

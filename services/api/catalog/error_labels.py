@@ -7,6 +7,7 @@ from shared.catalog.labels import Label, Labels
 
 _ZH_HANS = {
     "already_exists": "已存在",
+    "already_merged": "记录此前已合并到其他记录",
     "bad_request": "请求无法读取",
     "conflict": "请求与当前状态冲突",
     "forbidden": "无权执行此操作",
@@ -16,6 +17,8 @@ _ZH_HANS = {
     "invalid_cursor": "游标不属于此列表",
     "invalid_parameter": "查询参数未知或有误",
     "malformed_json": "请求内容不是有效的 JSON",
+    "merge_not_undoable": "合并无法撤销",
+    "merged": "记录已合并到其他记录",
     "method_not_allowed": "此路径不支持该方法",
     "milestone_criteria_unmet": "里程点的条件尚未满足",
     "milestone_irreversible": "不可逆的里程点已通过",
