@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-# Seconds before each attempt: the first is made at once, the tenth 75.6 hours later.
-DEFAULT_SCHEDULE: Final = (0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
+# Seconds between an attempt and the next one: the first is made at once, the tenth 75.6 hours later.
+DEFAULT_SCHEDULE: Final = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 JITTER: Final = 0.2
 # Who is overloaded, or too slow to answer, is not asked again within this many seconds.
 FLOOR_SECONDS: Final = 60.0
@@ -68,10 +68,10 @@ def delay_after(
     twice the scheduled time. 429 and timeouts are never retried within a minute.
     """
     steps = DEFAULT_SCHEDULE if schedule is None else schedule
-    if attempts >= len(steps):
+    if attempts > len(steps):
         return None
     floor = FLOOR_SECONDS if status == TOO_MANY or outcome == TIMEOUT else 0.0
-    base = max(float(steps[attempts]), floor)
+    base = max(float(steps[attempts - 1]), floor)
     if retry_after is not None:
         return min(max(retry_after, base), 2 * base)
     return max(base * (1 - JITTER + 2 * JITTER * chance), floor)

@@ -1,0 +1,141 @@
+"""The relay: hands what is new in the outbox to the endpoints that want it.
+
+What has been seen is a snapshot of the database. New is what the present snapshot shows and that one did not: exact
+whatever order transactions commit in, without waiting for the longest of them, and without remembering ids. A
+workspace's snapshot is written with its deliveries, so that a crash between the two can't be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+from uuid import UUID
+
+from services.api.delivery.fanout import TAKERS, fan_out
+from shared.clock import Clock
+from shared.db import Database, Tx, sql
+from shared.events import COLUMNS
+
+_PAGE: Final = 500
+# The snapshot and what is due by it come from one statement, and so from one moment.
+_LOOK: Final = (
+    "SELECT pg_current_snapshot()::text AS seen,"
+    " ARRAY(SELECT workspace_id FROM events.relay_due($1::text::pg_snapshot, '-infinity', 1000000)) AS due"
+)
+_BEGIN: Final = (
+    "SELECT pg_current_snapshot()::text AS seen, ARRAY(SELECT workspace_id FROM events.relay_workspaces()) AS due"
+)
+HOLD = sql("SELECT seen FROM events.relay_positions WHERE workspace_id = :workspace_id FOR NO KEY UPDATE SKIP LOCKED")
+_HAS_POSITION = sql("SELECT 1 FROM events.relay_positions WHERE workspace_id = :workspace_id")
+# Whole transactions: a page never ends within one.
+NEW = sql(
+    f"""
+    SELECT pg_current_snapshot()::text AS now, o.* FROM (SELECT) one LEFT JOIN LATERAL (
+      SELECT {", ".join(COLUMNS)}, xid FROM events.outbox
+      WHERE workspace_id = :workspace_id AND xid >= pg_snapshot_xmax(CAST(CAST(:seen AS text) AS pg_snapshot))
+      UNION ALL
+      SELECT {", ".join(COLUMNS)}, xid FROM events.outbox
+      WHERE workspace_id = :workspace_id
+        AND xid = ANY (ARRAY(SELECT pg_snapshot_xip(CAST(CAST(:seen AS text) AS pg_snapshot))))
+      ORDER BY xid FETCH FIRST {_PAGE} ROWS WITH TIES
+    ) o ON true ORDER BY o.xid, o.id
+    """
+)
+MOVE = sql("UPDATE events.relay_positions SET seen = :seen, updated_at = :now WHERE workspace_id = :workspace_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Which transactions had ended: all below `xmax` but those in `running`."""
+
+    xmax: int
+    running: frozenset[int]
+
+    @classmethod
+    def parse(cls, text: str) -> Snapshot:
+        """PostgreSQL's own form, `xmin:xmax:running,…`."""
+        _, xmax, running = text.split(":")
+        return cls(int(xmax), frozenset(int(each) for each in running.split(",") if each))
+
+    def __str__(self) -> str:
+        xmin = min(self.running, default=self.xmax)
+        return f"{xmin}:{self.xmax}:{','.join(str(each) for each in sorted(self.running))}"
+
+    def after(self, now: Snapshot, last: int) -> Snapshot:
+        """What has been seen when of all that `now` shows beyond this only transactions up to `last` were read."""
+        xmax = max(self.xmax, last + 1)
+        waiting = {each for each in self.running if each > last or each in now.running}
+        return Snapshot(xmax, frozenset(waiting | {each for each in now.running if self.xmax <= each < xmax}))
+
+
+class Page(Enum):
+    """What became of a workspace: all read, more to read, or held by another worker at the moment."""
+
+    THROUGH = auto()
+    MORE = auto()
+    HELD = auto()
+
+
+class Relay:
+    """Looks for what is new over all workspaces, and hands it on one workspace at a time.
+
+    `tell` is called, after the commit, with the endpoints of a workspace that have something to be sent.
+    """
+
+    def __init__(self, database: Database, clock: Clock, tell: Callable[[UUID, set[UUID]], None]) -> None:
+        self._database = database
+        self._clock = clock
+        self._tell = tell
+        self._seen: str | None = None
+        # Those that were not got through: another worker was at them, or something went wrong.
+        self._left: set[UUID] = set()
+
+    async def work(self) -> bool:
+        """One look; True where there is more at once."""
+        await self._look()
+        more = False
+        for workspace_id in sorted(self._left):
+            self._left.discard(workspace_id)
+            try:
+                page = await self._relay(workspace_id)
+            except BaseException:
+                self._left.add(workspace_id)
+                raise
+            if page is not Page.THROUGH:
+                self._left.add(workspace_id)
+            more = more or page is Page.MORE
+        return more
+
+    async def _look(self) -> None:
+        if self._seen is None:
+            row = await self._database.pool.fetchrow(_BEGIN)
+        else:
+            row = await self._database.pool.fetchrow(_LOOK, self._seen)
+        assert row is not None  # noqa: S101 - it selects no table
+        # Only then is it seen: what is due is remembered first.
+        self._left.update(row["due"])
+        self._seen = row["seen"]
+
+    async def _relay(self, workspace_id: UUID) -> Page:
+        async with self._database.transaction(workspace_id, self._clock.now()) as tx:
+            seen = await tx.value(HOLD)
+            if seen is None:
+                # Whoever holds it may have looked before the newest event was there: it is looked at again.
+                return Page.HELD if await tx.value(_HAS_POSITION) else Page.THROUGH
+            through, endpoint_ids = await self._page(tx, Snapshot.parse(seen))
+        if endpoint_ids:
+            self._tell(workspace_id, endpoint_ids)
+        return Page.THROUGH if through else Page.MORE
+
+    async def _page(self, tx: Tx, seen: Snapshot) -> tuple[bool, set[UUID]]:
+        rows = await tx.rows(NEW, seen=str(seen))
+        now = Snapshot.parse(rows[0]["now"])
+        events = [row for row in rows if row["id"] is not None]
+        through = len(events) < _PAGE
+        endpoint_ids: set[UUID] = set()
+        if events:
+            endpoint_ids.update(await fan_out(tx, events, await tx.rows(TAKERS)))
+        await tx.run(MOVE, seen=str(now if through else seen.after(now, events[-1]["xid"])), now=tx.now)
+        return through, endpoint_ids
