@@ -17,16 +17,22 @@ KEPT = ("etag", "cache-control", "content-language", "content-location", "vary")
 
 def named(request: Request, response: Response) -> Response:
     """The answer to a GET with an ETag; 304 in its place where the caller has it already."""
-    if response.status_code != 200 or not isinstance(getattr(response, "body", None), bytes):
+    body = getattr(response, "body", None)
+    if response.status_code != 200 or not isinstance(body, bytes):
         return response
     tag = response.headers.get("etag")
     if tag is None:
-        tag = f'"{hashlib.blake2b(response.body, digest_size=12).hexdigest()}"'
+        tag = tag_of(body)
         response.headers["ETag"] = tag
     wanted = request.headers.get("if-none-match")
     if wanted is None or not _meets(wanted, tag):
         return response
     return Response(status_code=304, headers={name: value for name, value in response.headers.items() if name in KEPT})
+
+
+def tag_of(body: bytes) -> str:
+    """The ETag of an answer that no version names."""
+    return f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
 
 
 def guard_create(request: Request, response: Response) -> None:
@@ -37,4 +43,5 @@ def guard_create(request: Request, response: Response) -> None:
 
 def _meets(wanted: str, tag: str) -> bool:
     """Weakly compared, as the standard has it for If-None-Match."""
-    return wanted.strip() == "*" or tag in (each.strip().removeprefix("W/") for each in wanted.split(","))
+    bare = tag.removeprefix("W/")
+    return wanted.strip() == "*" or bare in (each.strip().removeprefix("W/") for each in wanted.split(","))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -14,22 +15,18 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from jsonschema import Draft202012Validator, FormatChecker
+from openapi_spec_validator import OpenAPIV30SpecValidator, OpenAPIV31SpecValidator
 from starlette.routing import Match
 
+from services.api.errors import Problem
+from services.api.openapi import document_3_0
+from services.api.openapi.walk import map_schemas, operations, resolve
 from tests.conftest import Servers
 from tests.support.caller import Caller
 from tests.support.flow import reads, recording, undoing, working_day
 from tests.support.scoring import drain
 
 SNAPSHOT = Path(__file__).with_name("operations.txt")
-METHODS = ("get", "put", "post", "delete", "patch")
-
-
-def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    for path, item in document["paths"].items():
-        for method in METHODS:
-            if method in item:
-                yield method, path, item[method]
 
 
 def everywhere(node: Any, place: str = "#") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -72,16 +69,20 @@ def complaints(app: FastAPI, response: httpx.Response) -> list[str]:
     """What an answer has that its operation does not declare."""
     document = _closed_of(app)
     route = route_of(app, response.request)
-    declared = document["paths"][route.path_format][response.request.method.lower()]["responses"]
     place = f"{route.operation_id} {response.status_code}"
-    found = declared.get(str(response.status_code)) or declared.get(f"{response.status_code // 100}XX")
+    operation = document["paths"][route.path_format][response.request.method.lower()]
+    found = operation["responses"].get(str(response.status_code))
     if found is None:
         return [f"{place}: the status is not declared"]
+    found = resolve(document, found)
     kind = response.headers.get("content-type", "").partition(";")[0]
     if not response.content:
         return [f"{place}: a body is declared and none came"] if found.get("content") else []
     if kind not in found.get("content", {}):
         return [f"{place}: {kind} is not declared"]
+    code = response.json().get("code") if response.is_error else None
+    if code is not None and code not in operation["x-error-codes"]:
+        return [f"{place}: the code {code} is not declared"]
     validator = validator_of(document, found["content"][kind]["schema"])
     return [f"{place} {error.json_path}: {error.message[:200]}" for error in validator.iter_errors(response.json())]
 
@@ -89,13 +90,49 @@ def complaints(app: FastAPI, response: httpx.Response) -> list[str]:
 def test_the_document_is_openapi_3_1(app: FastAPI) -> None:
     document = app.openapi()
     assert document["openapi"].startswith("3.1.")
+    assert [error.message for error in OpenAPIV31SpecValidator(document).iter_errors()] == []
     for schema in document["components"]["schemas"].values():
         Draft202012Validator.check_schema(schema)
 
 
+def test_the_older_edition_is_openapi_3_0(app: FastAPI) -> None:
+    """The same operations and schemas in the older words, without webhooks and with no word that it does not know."""
+    document, older = app.openapi(), document_3_0(app)
+    assert older["openapi"] == "3.0.3"
+    assert [error.message for error in OpenAPIV30SpecValidator(older).iter_errors()] == []
+    assert "webhooks" not in older
+    names = [[each["operationId"] for _, _, each in operations(edition)] for edition in (document, older)]
+    assert names[0] == names[1]
+    assert document["components"]["schemas"].keys() == older["components"]["schemas"].keys()
+    assert [place for place, node in everywhere(older) if isinstance(node.get("type"), list)] == []
+
+
+async def test_the_older_edition_is_served(http: httpx.AsyncClient, app: FastAPI) -> None:
+    response = await http.get("/openapi-3.0.json")
+    assert (response.status_code, response.json()) == (200, document_3_0(app))
+
+
+def test_schemas_are_as_plain_as_generators_like_them(app: FastAPI) -> None:
+    """No titles, no twins, no generic names, no class without a name in a union, no decimal that is a number."""
+    document, wrong = app.openapi(), []
+
+    def look(schema: dict[str, Any]) -> dict[str, Any]:
+        if isinstance(schema.get("title"), str) or "const" in schema or "anyOf" in schema:
+            wrong.append(schema)
+        if schema.get("format") == "decimal" and "string" not in schema["type"]:
+            wrong.append(schema)
+        wrong.extend(each for each in schema.get("oneOf", ()) if "$ref" not in each and each != {"type": "null"})
+        return schema
+
+    map_schemas(document, look)
+    assert wrong == []
+    assert [name for name in document["components"]["schemas"] if not re.fullmatch(r"[A-Z][A-Za-z0-9]*", name)] == []
+
+
 def test_every_reference_leads_somewhere_and_every_schema_is_used(app: FastAPI) -> None:
     document = app.openapi()
-    known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    kinds = ("schemas", "responses", "parameters", "headers")
+    known = {f"#/components/{kind}/{name}" for kind in kinds for name in document["components"][kind]}
     used = {node["$ref"] for _, node in everywhere(document) if isinstance(node.get("$ref"), str)}
     assert used - known == set()
     assert known - used == set()
@@ -109,7 +146,8 @@ def test_nothing_is_a_union_with_null(app: FastAPI) -> None:
 def test_no_parameter_of_a_query_may_be_null(app: FastAPI) -> None:
     wrong = []
     for method, path, operation in operations(app.openapi()):
-        for parameter in operation.get("parameters", ()):
+        for each in operation.get("parameters", ()):
+            parameter = resolve(app.openapi(), each)
             kind = parameter["schema"].get("type")
             if kind == "null" or (isinstance(kind, list) and "null" in kind) or "oneOf" in parameter["schema"]:
                 wrong.append(f"{method} {path} {parameter['name']}")
@@ -153,6 +191,58 @@ def test_examples_are_valid(app: FastAPI) -> None:
             examples += 1
             assert [error.message for error in validator.iter_errors(example)] == [], place
     assert examples > 5
+
+
+@pytest.mark.parametrize("edition", ["3.1", "3.0"])
+def test_every_body_has_an_example_that_its_schema_allows(app: FastAPI, edition: str) -> None:
+    document = app.openapi()
+    wrong = []
+    shown = document if edition == "3.1" else document_3_0(app)
+    for method, path, operation in operations(shown):
+        bodies = [("body", each) for each in operation.get("requestBody", {}).get("content", {}).values()]
+        for status, response in operation["responses"].items():
+            if status.startswith("2"):
+                bodies += [(status, each) for kind, each in response.get("content", {}).items() if "json" in kind]
+        in_newer = document["paths"][path][method]
+        for place, content in bodies:
+            assert "example" in content, f"{method} {path} {place}"
+            # What the older words say of the schema is the same; the newer ones can be checked.
+            validator = validator_of(document, _same_place(in_newer, place)["schema"])
+            wrong += [f"{method} {path} {place} {each.message}" for each in validator.iter_errors(content["example"])]
+    assert wrong == []
+
+
+def _same_place(operation: dict[str, Any], place: str) -> dict[str, Any]:
+    content = (operation["requestBody"] if place == "body" else operation["responses"][place])["content"]
+    return dict(next(iter(content.values())))
+
+
+def test_what_is_made_is_linked_to(app: FastAPI) -> None:
+    document = app.openapi()
+    for _, path, operation in operations(document):
+        made = operation["responses"].get("201")
+        if made is None or "get" not in document["paths"].get(f"{path.partition('/by-external-id')[0]}/{{id}}", {}):
+            continue
+        assert any(name.startswith("get") for name in made["links"]), path
+        for link in made["links"].values():
+            assert link["parameters"] == {"id": "$response.body#/id"}
+
+
+def test_every_operation_names_its_errors_and_scopes(app: FastAPI) -> None:
+    document = app.openapi()
+    for _, path, operation in operations(document):
+        place = operation["operationId"]
+        codes = operation["x-error-codes"]
+        statuses = {str(Problem.registry[code].status) for code in codes}
+        refusals = {status for status in operation["responses"] if status >= "400"}
+        assert statuses == refusals, place
+        for status in refusals:
+            response = resolve(document, operation["responses"][status])
+            assert list(response["content"]) == ["application/problem+json"], place
+        assert operation["security"], place
+        needs = {scope for scheme in operation["security"] for scopes in scheme.values() for scope in scopes}
+        assert needs == set(operation["x-required-scopes"]), place
+        assert path.startswith("/v1/"), place
 
 
 async def test_what_is_answered_is_what_is_declared(app: FastAPI, admin: Caller, servers: Servers) -> None:

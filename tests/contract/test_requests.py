@@ -28,8 +28,8 @@ async def test_what_was_read_is_not_sent_again(admin: Caller, servers: Servers) 
     for path in reads(made):
         first = await admin.get(path)
         tag = first.headers["etag"]
-        assert re.fullmatch(r'"[^"]+"', tag), path
-        again = await admin.get(path, headers={"If-None-Match": f'"other", W/{tag}'})
+        assert re.fullmatch(r'(W/)?"[^"]+"', tag), path
+        again = await admin.get(path, headers={"If-None-Match": f'"other", {tag}'})
         assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag), path
         assert (await admin.get(path, headers={"If-None-Match": '"other"'})).status_code == 200, path
 

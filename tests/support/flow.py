@@ -176,7 +176,7 @@ async def working_day(admin: Caller) -> dict[str, Any]:
     made |= await customer_facts(admin, made["rep"]["id"])
     made |= await selling(admin, made["mate"]["id"], made)
     made |= await triage(admin, made["rep"]["id"], made["opportunity"]["id"])
-    return made | await importing(admin)
+    return made | await importing(admin) | {"partner_id": str(admin.member_id)}
 
 
 def reads(made: dict[str, Any]) -> list[str]:
@@ -190,6 +190,7 @@ def reads(made: dict[str, Any]) -> list[str]:
     paths = [f"/v1/{resource}" for resource in by_resource]
     paths += [f"/v1/{resource}/{made[name]['id']}" for resource, name in by_resource.items()]
     paths += [f"/v1/opportunities/{opportunity}/{part}" for part in ("transitions", "members", "score")]
+    paths.append(f"/v1/opportunities/{opportunity}/members/{made['partner_id']}")
     paths += [f"/v1/{path}?owner_id={rep}" for path in ("focus", "focus/moves", "focus/capacity")]
     paths += [f"/v1/imports/{made['import']['id']}/errors", "/v1/imports/mapping-schema", "/v1/processes/templates"]
     return [*paths, "/v1/focus/overview", "/v1/me", "/v1/workspace", "/v1/policy", "/v1/catalog", "/v1/audit"]

@@ -8,11 +8,12 @@ from uuid import UUID
 from fastapi import Header, Query, Request, Response
 
 from services.api import resources
+from services.api.conditional import tag_of
 from services.api.edge import EdgeTransaction, requires
 from services.api.focus import capacity, capacity_schemas, pin_schemas, pins, schemas, service
 from services.api.pagination import ListParams, Page
 from services.api.routing import IfMatch, Router
-from services.api.wire import answer, created, no_content, one
+from services.api.wire import answer, created, dump, no_content, one
 from shared.catalog.labels import negotiate
 from shared.tenancy import Principal
 
@@ -40,7 +41,9 @@ async def list_focus(
     """The ranked seats of one rep, each with its parts and the reasons for its place."""
     language = negotiate(accept_language)
     body = await service.seats(tx, principal, params, request.app.state.cursors, language)
-    return answer(body, headers=spoken(language))
+    # When it was asked for is no part of what it says: the tag is weak, and stays while the seats do.
+    tag = tag_of(dump({**body, "as_of": None}))
+    return answer(body, headers=spoken(language) | {"ETag": f"W/{tag}"})
 
 
 @router.get("/moves", response_model=Page[schemas.Move], operation_id="listFocusMoves")
