@@ -182,6 +182,31 @@ IMPORT = record(
 IMPORTED = record(
     {"id": ID, "kind": CODE, "status": CODE, "dry_run": FLAG, "problem": maybe(_PROBLEM), **_ROWS},
 )
+# A receiver's URL, its keys and the values of its headers are told to nobody.
+ENDPOINT = record(
+    {
+        "id": ID, "description": maybe(TEXT), "event_types": each(TEXT), "owner_ids": maybe(each(ID)),
+        "opportunity_ids": maybe(each(ID)), "api_version": TEXT, "thin": FLAG, "signatures": each(CODE),
+        "throttle_rate": maybe(COUNT), "timeout_seconds": COUNT, "retry_schedule": maybe(each(COUNT)),
+        "header_names": each(TEXT), "disabled": FLAG, "disabled_reason": maybe(CODE), "disabled_at": maybe(TIME),
+        "created_by": maybe(ID), **_STAMPS,
+    }
+)  # fmt: skip
+ENDPOINT_TOLD = record(
+    {"id": ID},
+    {
+        "delivery_id": ID, "event_id": ID, "event_type": TEXT, "attempts": COUNT, "last_status": maybe(COUNT),
+        "last_error": maybe(TEXT), "failing_since": maybe(TIME), "until": maybe(TIME),
+        "percent": said(COUNT, "How much of the time until it is disabled is over."),
+    },
+)  # fmt: skip
+WEBHOOK_JOB = record(
+    {
+        "id": ID, "kind": CODE, "endpoint_id": ID, "status": CODE, "problem": maybe(_PROBLEM), "total": maybe(COUNT),
+        "done": COUNT, "requested": COUNT, "cancel_requested": FLAG, "created_by": maybe(ID),
+        "started_at": maybe(TIME), "finished_at": maybe(TIME), **_STAMPS,
+    }
+)  # fmt: skip
 
 
 def changed(schema: Schema) -> Schema:

@@ -72,6 +72,23 @@ _VALUES: dict[str, Any] = {
     "external_source": "erp",
     "external_id": "4711",
     "attempts": 4,
+    "event_types": ["opportunity.*"],
+    "api_version": "v1",
+    "signatures": ["v1"],
+    "retry_schedule": None,
+    "owner_ids": None,
+    "opportunity_ids": None,
+    "throttle_rate": None,
+    "timeout_seconds": 15,
+    "header_names": ["Authorization"],
+    "disabled_reason": None,
+    "disabled_at": None,
+    "event_type": "opportunity.won",
+    "last_status": 503,
+    "last_error": None,
+    "total": 120,
+    "done": 120,
+    "requested": 118,
 }
 # Nothing that most records have.
 _EMPTY = frozenset(

@@ -23,6 +23,16 @@ from shared.catalog.labels import Label
 from shared.event_data import Schema
 from shared.event_examples import TIME, example_of, id_of
 
+# Whose plural is not made by an s.
+_SCOPES = {
+    "workspace": "workspace",
+    "policy": "policy",
+    "process": "processes",
+    "opportunity": "opportunities",
+    "focus": "focus",
+    "endpoint": "webhooks",
+    "webhook_job": "webhooks",
+}
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -37,6 +47,12 @@ class EventType:
     schema: Schema
     example: dict[str, Any]
     version: int = 1
+
+    @property
+    def scope(self) -> str:
+        """What a role must be able to read to be told of it."""
+        what = self.type.partition(".")[0]
+        return f"{_SCOPES.get(what, f'{what}s')}:read"
 
     @property
     def json_schema(self) -> Schema:
@@ -224,7 +240,45 @@ def _focus() -> Iterable[tuple[str, EventType]]:
     yield _type("focus.capacity_changed", "Capacity changed", "容量已修改", d.CAPACITY, says, subject="member")
 
 
-EVENT_TYPES: dict[str, EventType] = dict((*_workspace(), *_facts(), *_opportunities(), *_focus()))
+def _endpoints() -> Iterable[tuple[str, EventType]]:
+    """What becomes of webhook endpoints: told to all other endpoints that take `endpoint.*`."""
+    one: Callable[..., tuple[str, EventType]] = lambda name, *given, **example: _type(  # noqa: E731
+        f"endpoint.{name}", *given, **example
+    )
+    after = d.changed(d.ENDPOINT)
+    yield one("created", "Webhook endpoint made", "接收端已创建", d.ENDPOINT, "Events are sent there from now on.")
+    yield one(
+        "updated", "Webhook endpoint changed", "接收端已修改", after, "What waits for it goes by the new settings."
+    )
+    says = "Nothing is sent there any more, and what waited is skipped."
+    yield one("deleted", "Webhook endpoint removed", "接收端已删除", after, says, changed=[])
+    says = "Deliveries are held back; `disabled_reason` is requested, failing or gone."
+    held = {"disabled": True, "disabled_reason": "failing", "disabled_at": TIME, "changed": ["disabled"]}
+    yield one("disabled", "Webhook endpoint disabled", "接收端已停用", after, says, **held)
+    says = "Deliveries go on, those that waited first."
+    yield one("enabled", "Webhook endpoint enabled", "接收端已启用", after, says, changed=["disabled"])
+    says = "A new key signs; the old one does too until its grace ends."
+    yield one("secret_rotated", "Webhook key replaced", "签名密钥已轮换", after, says, changed=[])
+    told = d.ENDPOINT_TOLD
+    yield one("attempt_failing", "Delivery failing", "投递多次失败", told, "A delivery has failed four times.")
+    says = "A delivery has failed for good; `:resend` and `:recover` send it again."
+    yield one("exhausted", "Delivery given up", "投递已放弃", told, says, attempts=10)
+    says = "It has done nothing but fail for half, 70, 90 or 100 % of the five days after which it is disabled."
+    yield one("failing", "Webhook endpoint failing", "接收端持续失败", told, says, percent=50)
+    says = "So much fails there that deliveries wait until `until`, when one is tried."
+    yield one("paused", "Deliveries paused", "投递已暂停", told, says)
+    yield one("recovered", "Webhook endpoint recovered", "接收端已恢复", told, "A delivery succeeded after failures.")
+    jobs, status = d.WEBHOOK_JOB, {"kind": "recover", "status": "queued"}
+    says = "Deliveries will be made again."
+    yield _type("webhook_job.created", "Redelivery asked for", "重新投递已排队", jobs, says, **status)
+    says = "What it has asked for so far is delivered all the same."
+    yield _type("webhook_job.cancelled", "Redelivery called off", "重新投递已取消", d.changed(jobs), says, **status)
+    says = "`requested` deliveries were made again, or for the first time."
+    yield _type("webhook_job.completed", "Redelivery asked for in full", "重新投递已完成", jobs, says, kind="recover",
+                status="succeeded")  # fmt: skip
+
+
+EVENT_TYPES: dict[str, EventType] = dict((*_workspace(), *_facts(), *_opportunities(), *_focus(), *_endpoints()))
 
 
 def matches(patterns: Iterable[str], type_: str) -> bool:

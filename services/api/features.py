@@ -13,6 +13,7 @@ from services.api.imports.routes import router as imports
 from services.api.interactions.routes import router as interactions
 from services.api.me.routes import router as me
 from services.api.members.routes import router as members
+from services.api.merges.routes import router as merges
 from services.api.opportunities.routes import router as opportunities
 from services.api.policy.routes import router as policy
 from services.api.processes.routes import router as processes
@@ -20,6 +21,7 @@ from services.api.products.routes import router as products
 from services.api.scores.routes import router as scores
 from services.api.tasks.routes import router as tasks
 from services.api.teams.routes import router as teams
+from services.api.webhooks.routes import router as webhook_endpoints
 from services.api.workspaces.routes import router as workspaces
 
 ROUTERS = (
@@ -31,6 +33,7 @@ ROUTERS = (
     focus,
     scores,
     contacts,
+    merges,
     products,
     api_keys,
     me,
@@ -38,6 +41,7 @@ ROUTERS = (
     teams,
     workspaces,
     imports,
+    webhook_endpoints,
     attributes,
     policy,
     catalog,
