@@ -340,17 +340,21 @@ async def test_attributes_are_checked_and_kept(admin: Caller) -> None:
 async def test_a_row_the_database_refuses_is_found_among_the_others(
     admin: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from services.api.imports import batch
+    from services.api.imports import batch, staging
 
-    real = batch._record
+    real = batch._records
+    stage = list(staging.STANDING).index("stage_id") - len(staging.STANDING)
 
-    def with_a_wrong_row(job: Any, row: Any, *given: Any) -> Any:
-        record = list(real(job, row, *given))
-        if row.key == "5":
-            record[-2] = record[0]  # a stage that does not exist
-        return tuple(record)
+    def with_a_wrong_row(job: Any, rows: Any, *given: Any) -> Any:
+        records, steps = real(job, rows, *given)
+        for place, row in enumerate(rows):
+            if row.key == "5":
+                record = list(records[place])
+                record[stage] = record[0]  # a stage that does not exist
+                records[place] = tuple(record)
+        return records, steps
 
-    monkeypatch.setattr(batch, "_record", with_a_wrong_row)
+    monkeypatch.setattr(batch, "_records", with_a_wrong_row)
     done = await imported(admin, table(*(f"{n},Name {n},Acme,Ann Lee,1,Talk,," for n in range(1, 10))))
     assert (done["rows_imported"], done["rows_failed"]) == (8, 1)
     assert [(row, code) for row, _, code in await errors_of(admin, done)] == [(5, "unknown_reference")]

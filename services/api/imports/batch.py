@@ -5,11 +5,10 @@ All of it is part of the caller's transaction. Rows that can't be imported keep 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
-from itertools import count
 from typing import Any
 from uuid import UUID
 
@@ -17,16 +16,17 @@ import orjson
 
 from services.api.errors import wrong
 from services.api.fields import sort_key
-from services.api.imports import staging
+from services.api.imports import staging, telling
 from services.api.imports.course import NEW, Present, Process, Stage, Step, decide
 from services.api.imports.kinds import CUSTOMER_KIND, PRODUCTS, Kind
+from services.api.imports.line import Turn
 from services.api.imports.mapping import Mapping
 from services.api.imports.plan import Parsed, Plan
 from services.api.imports.reach import within
-from services.api.imports.references import Made, References
+from services.api.imports.records import HEAD, Teller, make_ids, make_stander
+from services.api.imports.references import Made, References, plain
 from services.api.imports.values import Wrong
 from shared.db import Query, Row, Tx, sql
-from shared.ids import new_id
 from shared.outbox import write_effects
 from shared.tenancy import Principal
 
@@ -53,6 +53,8 @@ class Job:
     actor: Principal
     request_id: str | None
     reopen: timedelta = timedelta(days=90)
+    # Known since a commit, unlike one that a batch under way makes.
+    process: Process | None = None
     processes: dict[UUID, Process] = field(default_factory=dict)
 
     @property
@@ -67,6 +69,7 @@ class Job:
             "actor_id": self.actor_id,
             "request_id": self.request_id,
             "import_id": str(self.id),
+            "source": self.mapping.source,
         }
 
 
@@ -81,7 +84,9 @@ def _existing(kind: Kind) -> Query:
     )
 
 
-async def apply(tx: Tx, job: Job, rows: list[Parsed], process: Process | None) -> None:
+async def apply(
+    tx: Tx, job: Job, references: References, rows: list[Parsed], process: Process | None, turn: Turn
+) -> None:
     """Imports the rows that have no errors; afterwards those that still have none are in the database.
 
     No two rows may have the same key. Raises what the database raises where it refuses a row nobody suspected.
@@ -90,18 +95,23 @@ async def apply(tx: Tx, job: Job, rows: list[Parsed], process: Process | None) -
     kind = job.plan.kind
     hopeful = [row for row in rows if not row.errors]
     if not hopeful:
+        await turn.come()
         return
     found = await tx.rows(_existing(kind), source=job.mapping.source, keys=[row.key for row in hopeful])
     existing = {row["external_id"]: row for row in found}
-    await job.references.resolve(tx, hopeful, existing)
+    await references.resolve(tx, hopeful, existing)
     seen = await within(tx, job.actor, kind.table, (row["id"] for row in found))
-    for row in hopeful:
-        present = existing.get(row.key)
-        if present is not None and present["id"] not in seen:
-            words = "The record belongs to somebody outside your team."
-            row.errors.append(wrong(job.plan.key_pointer, "out_of_reach", words))
-        elif present is not None:
-            _check_fixed(job, kind, row, present)
+    if not references.has_made and process is job.process:
+        references.keep(made=False)
+        turn.found()
+    if existing:
+        for row in hopeful:
+            present = existing.get(row.key)
+            if present is not None and present["id"] not in seen:
+                words = "The record belongs to somebody outside your team."
+                row.errors.append(wrong(job.plan.key_pointer, "out_of_reach", words))
+            elif present is not None:
+                _check_fixed(job, kind, row, present)
     steps: dict[str, list[Step]] = {}
     if process is not None:
         await _load_processes(tx, job, process, found)
@@ -109,9 +119,14 @@ async def apply(tx: Tx, job: Job, rows: list[Parsed], process: Process | None) -
             if not row.errors:
                 steps[row.key] = _steps(job, row, existing.get(row.key), process, tx.now)
     good = [row for row in hopeful if not row.errors]
-    await _make(tx, job, CUSTOMER_KIND, job.references.new_customers)
-    await _make(tx, job, PRODUCTS, job.references.new_products)
-    await _write(tx, job, good, existing, process, steps)
+    await _make(tx, job, CUSTOMER_KIND, references.new_customers)
+    await _make(tx, job, PRODUCTS, references.new_products)
+    any_old = bool(good) and await _write(tx, job, good, existing, process, steps)
+    await turn.come()
+    # Marks come last, and batch after batch: what two batches both touch is never waited for with other locks held.
+    marks = telling.mark(kind, any_old=any_old, any_made=bool(references.new_customers))
+    if marks is not None and (good or references.new_customers):
+        await tx.run(marks, request_id=job.request_id)
     await write_effects(tx, actor_id=job.actor_id, request_id=job.request_id)
 
 
@@ -139,9 +154,9 @@ def processes_of(rows: Iterable[Row]) -> dict[UUID, Process]:
     stages: dict[UUID, list[Stage]] = {}
     for row in rows:
         stages.setdefault(row["process_id"], []).append(
-            Stage(row["id"], row["key"], row["position"], row["irreversible"], row["wins"], row["milestone_en"])
+            Stage(plain(row["id"]), row["key"], row["position"], row["irreversible"], row["wins"], row["milestone_en"])
         )
-    return {process_id: Process(process_id, tuple(each)) for process_id, each in stages.items()}
+    return {process_id: Process(plain(process_id), tuple(each)) for process_id, each in stages.items()}
 
 
 def _steps(job: Job, row: Parsed, present: Row | None, process: Process, now: datetime) -> list[Step]:
@@ -176,15 +191,20 @@ async def _make(tx: Tx, job: Job, kind: Kind, made: list[Made]) -> None:
     if not made:
         return
     names = tuple(name for name in made[0].values if name != "sort_key")
-    columns = (*names, "occurred_at") if "occurred_at" in staging.staged_columns(kind) else names
-    records = []
+    dated = "occurred_at" in staging.staged_columns(kind)
+    columns = (*names, "occurred_at") if dated else names
+    teller = Teller(kind, columns, job.mapping.source, tx.now, str(job.id))
+    ids, records = make_ids(), []
     for each in made:
-        changes = _created(kind, each.values)
-        head = (each.id, new_id(), new_id(), job.mapping.source, each.key, True, False, changes, None)
-        records.append((*head, each.values.get("sort_key"), *(each.values[name] for name in names), each.occurred_at))
+        values = {**each.values, "occurred_at": each.occurred_at} if dated else each.values
+        if dated and each.occurred_at is None:
+            values["occurred_at"] = tx.now
+        changes, data = teller.tell(each.id, each.key, values, None)
+        head = (each.id, next(ids), next(ids), each.key, True, False, changes, None, data, each.values.get("sort_key"))
+        records.append((*head, *(values[name] for name in columns)))
     await _stage(tx, kind, columns, records)
-    await tx.run(staging.insert_new(kind, columns), now=tx.now, historical=job.mapping.historical)
-    await _tell(tx, job, kind)
+    await tx.run(staging.insert_new(kind, columns), **job.values, now=tx.now)
+    await tx.run(telling.tell_new(kind), **job.values, now=tx.now)
 
 
 async def _write(
@@ -194,22 +214,76 @@ async def _write(
     existing: dict[str, Row],
     process: Process | None,
     steps: dict[str, list[Step]],
-) -> None:
+) -> bool:
+    """Writes the rows and tells of them; whether any of them was there before."""
     kind = job.plan.kind
-    if not rows:
-        return
-    references = tuple(name for name in kind.references if name in rows[0].values)
-    columns = tuple(dict.fromkeys((*job.plan.columns(), *references, "occurred_at")))
-    ids = _ids()
-    records, recorded, any_old = [], [], False
+    columns = _columns_of(job, rows)
+    records, recorded = _records(job, rows, columns, existing, process, steps, tx.now)
+    await _stage(tx, kind, columns, records)
+    if process is not None:
+        await _stage_steps(tx, recorded)
+    values = {**job.values, "now": tx.now}
+    if len(existing) < len(rows):
+        await tx.run(staging.insert_new(kind, columns), **values)
+        await tx.run(telling.tell_new(kind), **values)
+    any_old = any(row.key in existing for row in rows) if existing else False
+    if any_old:
+        changing = columns if "occurred_at" in job.plan.columns() else columns[:-1]
+        hidden = tuple(sorted(kind.hidden(guarded=True)))
+        await tx.run(staging.update_changed(kind, changing, hidden), now=tx.now)
+        moved = [step for step in recorded if not step[3]]
+        for reopenings in (True, False):
+            if any((step[4] == "reopen") is reopenings for step in moved):
+                await tx.run(staging.RECORD_STEPS, reopenings=reopenings, **values)
+        if moved:
+            await tx.run(telling.TELL_STEPS, **values)
+        await tx.run(telling.tell_changed(kind), **values)
+    return any_old
+
+
+def _columns_of(job: Job, rows: list[Parsed]) -> tuple[str, ...]:
+    references = tuple(name for name in job.plan.kind.references if name in rows[0].values)
+    return tuple(dict.fromkeys((*job.plan.columns(), *references, "occurred_at")))
+
+
+def _records(
+    job: Job,
+    rows: list[Parsed],
+    columns: tuple[str, ...],
+    existing: dict[str, Row],
+    process: Process | None,
+    steps: dict[str, list[Step]],
+    now: datetime,
+) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    """The staging tables' records: one a row, and one a transition."""
+    kind = job.plan.kind
+    teller = Teller(kind, columns, job.mapping.source, now, str(job.id))
+    stand = make_stander(process) if process is not None else None
+    ids = make_ids()
+    records, recorded = [], []
+    none = (None,) * len(staging.STANDING)
     for row in rows:
-        present = existing.get(row.key)
+        values, key = row.values, row.key
+        present = existing.get(key) if existing else None
         is_new = present is None
-        any_old = any_old or not is_new
         id_ = next(ids) if present is None else present["id"]
-        head = (id_, next(ids), next(ids), job.mapping.source, row.key, is_new)
-        taken = steps.get(row.key, ())
-        records.append(_record(job, row, head, columns, bool(taken), process))
+        taken = steps.get(key, ())
+        changes = data = standing = None
+        if is_new:
+            if values.get("occurred_at") is None:
+                values["occurred_at"] = now
+            if stand is not None:
+                standing = stand(values["occurred_at"], taken)
+            changes, data = teller.tell(id_, key, values, standing)
+        attributes = orjson.dumps(row.attributes).decode() if row.attributes else None
+        name = values.get("name") if kind.has_sort_key else None
+        sorting = (name.lower()[:400] if name.isascii() else sort_key(name)) if name else None
+        moved = bool(taken) and not is_new
+        record = [id_, next(ids), next(ids), key, is_new, moved, changes, attributes, data, sorting]
+        record += [values.get(column) for column in columns]
+        if stand is not None:
+            record += none if standing is None else standing.values()
+        records.append(tuple(record))
         for step in taken:
             event_id = None if is_new else next(ids)
             stage_id = step.stage.id if step.stage else None
@@ -226,83 +300,17 @@ async def _write(
                     step.occurred_at,
                 )
             )
-    await _stage(tx, kind, columns, records, with_process=process is not None)
-    await tx.run(staging.insert_new(kind, columns), now=tx.now, historical=job.mapping.historical)
-    if any_old:
-        changing = columns if "occurred_at" in job.plan.columns() else columns[:-1]
-        hidden = tuple(sorted(kind.hidden(guarded=True)))
-        await tx.run(staging.update_changed(kind, changing, hidden), now=tx.now)
-    if recorded:
-        await _record_steps(tx, job, recorded)
-    await _tell(tx, job, kind)
+    return records, recorded
 
 
-def _ids() -> Iterator[UUID]:
-    """New ids that count up from one made in the ordinary way: rows written together keep their order, cheaply."""
-    first = new_id().int
-    return (UUID(int=first + step) for step in count())
-
-
-def _record(
-    job: Job, row: Parsed, head: tuple[Any, ...], columns: tuple[str, ...], moved: bool, process: Process | None
-) -> tuple[Any, ...]:
-    kind, values, is_new = job.plan.kind, row.values, head[-1]
-    changes = _created(kind, values) if is_new else None
-    attributes = orjson.dumps(row.attributes).decode() if row.attributes else None
-    name = values.get("name")
-    key = (name.lower()[:400] if name.isascii() else sort_key(name)) if name and kind.has_sort_key else None
-    facts = [values.get(column) for column in columns]
-    if process is not None:
-        facts += (process.id, process.stages[0].id, values.get("occurred_at"))
-    return (*head, moved and not is_new, changes, attributes, key, *facts)
-
-
-def _created(kind: Kind, values: dict[str, Any]) -> str:
-    """What the audit trail keeps of a new row: field → [null, value], or null where the value is personal."""
-    column, value = kind.guarded or ("", "")
-    hidden = kind.hidden(guarded=values.get(column) == value)
-    kept = {
-        name: None if name in hidden else (None, value)
-        for name, value in values.items()
-        if value is not None and name != "sort_key"
-    }
-    return orjson.dumps(kept, default=str).decode()
-
-
-async def _stage(
-    tx: Tx, kind: Kind, columns: tuple[str, ...], records: list[tuple[Any, ...]], *, with_process: bool = False
-) -> None:
+async def _stage(tx: Tx, kind: Kind, columns: tuple[str, ...], records: list[tuple[Any, ...]]) -> None:
     """Copies records into the kind's staging table, which is emptied first."""
     table = staging.stage_table(kind)
-    tx.statements += 2
-    await tx.connection.execute(f"DELETE FROM {table}")
-    head = ("id", "event_id", "audit_id", "external_source", "external_id", "is_new", "moved", "changes", "attributes")
-    tail = ("process_id", "stage_id", "stage_entered_at") if with_process else ()
-    await tx.connection.copy_records_to_table(table, records=records, columns=[*head, "sort_key", *columns, *tail])
+    tx.statements += 1
+    tail = tuple(staging.STANDING) if kind.name == "opportunities" else ()
+    await tx.connection.copy_records_to_table(table, records=records, columns=[*HEAD, *columns, *tail])
 
 
-async def _record_steps(tx: Tx, job: Job, recorded: list[tuple[Any, ...]]) -> None:
+async def _stage_steps(tx: Tx, recorded: list[tuple[Any, ...]]) -> None:
     tx.statements += 1
     await tx.connection.copy_records_to_table("import_steps", records=recorded, columns=list(staging.STEPS))
-    values = {"historical": job.mapping.historical, "now": tx.now}
-    if any(step[4] == "reopen" for step in recorded):
-        await tx.run(staging.RECORD_STEPS, reopenings=True, **values)
-    await tx.run(staging.RECORD_STEPS, reopenings=False, **values)
-    if not all(step[3] for step in recorded):
-        await tx.run(
-            staging.TELL_STEPS,
-            actor_id=job.actor_id,
-            request_id=job.request_id,
-            import_id=str(job.id),
-            now=tx.now,
-        )
-
-
-async def _tell(tx: Tx, job: Job, kind: Kind) -> None:
-    await tx.run(
-        staging.write_effects(kind),
-        actor_id=job.actor_id,
-        request_id=job.request_id,
-        import_id=str(job.id),
-        now=tx.now,
-    )

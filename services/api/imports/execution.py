@@ -20,6 +20,7 @@ from services.api.imports import batch, lease
 from services.api.imports.batch import Job
 from services.api.imports.course import Process
 from services.api.imports.documents import check_document
+from services.api.imports.line import Line, TooEarly, Turn
 from services.api.imports.mapping import Mapping
 from services.api.imports.plan import Parsed, Plan
 from services.api.imports.reach import find_actor
@@ -32,6 +33,7 @@ from shared import telemetry
 from shared.clock import Clock
 from shared.db import Database, Row, Tx, sql
 from shared.queue import DRAIN, SCORING_QUEUE, Nudger
+from shared.tenancy import Reach
 
 log = structlog.get_logger(__name__)
 
@@ -85,7 +87,6 @@ class Execution:
         # For all that is logged from here on in this import's own task, its end included.
         structlog.contextvars.bind_contextvars(request_id=held["request_id"], workspace_id=str(held["workspace_id"]))
         self._mapping: Mapping = check_document(held["mapping"])
-        self._process: Process | None = None
         self._row = int(held["checkpoint"].get("row", 0))
         self.has_moved = False
 
@@ -97,18 +98,28 @@ class Execution:
         source = await asyncio.to_thread(open_source, self._file, self._held["format"], self._mapping.file)
         rows = source.rows
         reading = asyncio.create_task(asyncio.to_thread(self._next, job.plan, rows, self._row))
+        line = Line(overlaps=self._overlaps(job))
         try:
             while parsed := await reading:
                 # The next rows are read while these are written.
                 reading = asyncio.create_task(asyncio.to_thread(self._next, job.plan, rows, 0))
                 for part in _without_doubles(parsed):
-                    await self._import(job, part)
+                    turn = await line.enter(row.key for row in part)
+                    line.begin(turn, self._import(job, part, turn))
                 if self._worker.stopping:
-                    raise Stopped
+                    break
+            await line.close()
         finally:
             if not reading.done():
                 reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
+            await line.leave()
+        if self._worker.stopping and parsed:
+            raise Stopped
+
+    def _overlaps(self, job: Job) -> bool:
+        """Whether two batches may be under way: not where the first could change what the second may see."""
+        return not self._held["dry_run"] and self._held["attempts"] <= 1 and job.actor.reach is Reach.ALL
 
     def _next(self, plan: Plan, rows: Iterator[tuple[int, Any]], done: int) -> list[Parsed]:
         if done:
@@ -158,44 +169,48 @@ class Execution:
             held["request_id"], timedelta(days=int(around["reopen_days"] or 90)),
         )  # fmt: skip
 
-    async def _import(self, job: Job, rows: list[Parsed]) -> None:
+    async def _import(self, job: Job, rows: list[Parsed], turn: Turn) -> None:
         """Imports rows in one transaction; where the database refuses one, they are halved until it is found."""
         for attempt in range(MOST_TRIES):
             try:
-                await self._once(job, rows)
+                await self._once(job, rows, turn)
+            except TooEarly:
+                await turn.come(patience=None)
+                await self._import(job, rows, turn)
             except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError):
-                job.references.forget()
                 await asyncio.sleep(0.05 * 2**attempt)
                 continue
             except asyncpg.PostgresError as error:
-                job.references.forget()
                 if not _is_of_a_row(error):
                     raise
-                await self._refused(job, rows, error)
+                await self._refused(job, rows, turn, error)
             return
         raise TimeoutError("the rows of this import are held by other work")
 
-    async def _refused(self, job: Job, rows: list[Parsed], error: asyncpg.PostgresError) -> None:
+    async def _refused(self, job: Job, rows: list[Parsed], turn: Turn, error: asyncpg.PostgresError) -> None:
+        await turn.come(patience=None)
         hopeful = [row for row in rows if not row.errors]
         if len(rows) == 1:
             problem = from_database(error)
             general = FieldError(pointer="", code=problem.code, message=problem.detail)
             rows[0].errors.append(problem.errors[0] if problem.errors else general)
-            await self._import(job, rows)
+            await self._import(job, rows, turn)
             return
         log.info("import_batch_halved", import_id=str(self._held["id"]), rows=len(hopeful), error=str(error))
         middle = len(rows) // 2
-        await self._import(job, rows[:middle])
-        await self._import(job, rows[middle:])
+        await self._import(job, rows[:middle], turn)
+        await self._import(job, rows[middle:], turn)
 
-    async def _once(self, job: Job, rows: list[Parsed]) -> None:
+    async def _once(self, job: Job, rows: list[Parsed], turn: Turn) -> None:
         dry = self._held["dry_run"]
         before = [len(row.errors) for row in rows]
+        references = job.references.branch()
         try:
             async with self._transaction() as tx:
                 if dry:
                     await tx.connection.execute("SAVEPOINT trial")
-                await batch.apply(tx, job, rows, await self._process_of(tx, job))
+                process = await self._process_of(tx, job)
+                await batch.apply(tx, job, references, rows, process, turn)
                 if dry:
                     await tx.connection.execute("ROLLBACK TO SAVEPOINT trial")
                     tx.effects.clear()
@@ -209,10 +224,9 @@ class Execution:
                 del row.errors[count:]
             raise
         self.has_moved = True
-        if dry:
-            job.references.forget()
-        else:
-            job.references.commit()
+        if not dry:
+            references.keep(made=True)
+            job.process = process
             self._worker.nudger.nudge(SCORING_QUEUE, DRAIN)
         telemetry.IMPORT_ROWS.labels("imported").inc(counts["imported"])
         telemetry.IMPORT_ROWS.labels("failed").inc(counts["failed"])
@@ -238,17 +252,15 @@ class Execution:
     async def _process_of(self, tx: Tx, job: Job) -> Process | None:
         """The process of new opportunities, made where the workspace has none of its key."""
         wanted = self._mapping.process
-        if wanted is None or self._process is not None:
-            return self._process
+        if wanted is None or job.process is not None:
+            return job.process
         process_id = await tx.value(PROCESS, key=wanted.key)
         if process_id is None:
             if wanted.stages is None and wanted.template is None:
                 words = f"The workspace has no process {wanted.key}: give its stages, or a template."
                 raise Unreadable("/mapping/process/key", "unknown_reference", words)
             process_id = (await processes.create(tx, job.actor, wanted))["id"]
-            return await self._stages(tx, process_id)
-        self._process = await self._stages(tx, process_id)
-        return self._process
+        return await self._stages(tx, process_id)
 
     async def _stages(self, tx: Tx, process_id: UUID) -> Process:
         found = batch.processes_of(await tx.rows(batch.STAGES, ids=[process_id]))[process_id]

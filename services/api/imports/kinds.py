@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Table
@@ -92,13 +93,18 @@ class Kind:
 
     def hidden(self, *, guarded: bool) -> frozenset[str]:
         """Columns whose values stay out of events and audit."""
-        column, value = self.guarded or ("", "")
-        return self.personal({column: value if guarded else ""})
+        return _hidden(self, guarded)
 
     @property
     def columns(self) -> dict[str, str]:
         """Field name to column name."""
         return {name: given.column or name for name, given in self.fields.items()}
+
+
+@lru_cache(maxsize=32)
+def _hidden(kind: Kind, guarded: bool) -> frozenset[str]:
+    column, value = kind.guarded or ("", "")
+    return kind.personal({column: value if guarded else ""})
 
 
 _INSTANT = Field(Type.INSTANT)

@@ -26,6 +26,7 @@ from shared.models import customers, opportunities
 from shared.tenancy import Principal
 
 MOST_KEPT = 200_000
+_PLACEHOLDER = "placeholder:"
 CUSTOMERS = sql(
     "SELECT id, name, sort_key, owner_id, external_id, deleted_at FROM sales.customers"
     " WHERE workspace_id = :workspace_id AND external_source = :source AND external_id = ANY(CAST(:keys AS text[]))"
@@ -54,21 +55,34 @@ MAKE_MEMBERS = sql(
 )
 
 
+def is_placeholder(key: str) -> bool:
+    return key.startswith(_PLACEHOLDER)
+
+
+def plain(id_: UUID) -> UUID:
+    """An id of the standard library's own class, which JSON encoders know, from the driver's."""
+    return UUID(bytes=id_.bytes)
+
+
 @dataclass(slots=True)
 class Found:
     """One kind of reference: what is known from committed batches, and what this one found or made."""
 
-    known: dict[str, UUID | Wrong] = field(default_factory=dict)
+    known: dict[str, UUID] = field(default_factory=dict)
     fresh: dict[str, UUID | Wrong] = field(default_factory=dict)
+    made: set[str] = field(default_factory=set)
 
-    def get(self, key: str) -> UUID | Wrong | None:
-        return self.fresh.get(key) or self.known.get(key)
+    def make(self, key: str, id_: UUID) -> None:
+        self.fresh[key] = id_
+        self.made.add(key)
 
-    def commit(self) -> None:
+    def keep(self, *, made: bool) -> None:
+        """Remembers for later batches what was found, and what was `made` if that is committed."""
         if len(self.known) > MOST_KEPT:
             self.known.clear()
-        self.known.update({key: found for key, found in self.fresh.items() if not isinstance(found, Wrong)})
-        self.fresh.clear()
+        for key, found in self.fresh.items():
+            if not isinstance(found, Wrong) and (key not in self.made or (made and not is_placeholder(key))):
+                self.known[key] = found
 
 
 @dataclass(slots=True)
@@ -82,7 +96,7 @@ class Made:
 
 
 class References:
-    """Finds what rows name. `forget` after a rollback, `commit` after a commit."""
+    """Finds what the rows of one batch name, and keeps for the next `branch` what is certain."""
 
     def __init__(self, mapping: Mapping, pointers: dict[str, str], actor: Principal) -> None:
         self._mapping = mapping
@@ -92,18 +106,21 @@ class References:
         self.new_customers: list[Made] = []
         self.new_products: list[Made] = []
 
-    def commit(self) -> None:
-        for found in self._found.values():
-            found.commit()
-        self._clear()
+    def branch(self) -> References:
+        """The same knowledge for another attempt or batch, which makes what it makes by itself."""
+        other = References(self._mapping, self._pointers, self._actor)
+        other._found = {name: Found(found.known) for name, found in self._found.items()}
+        return other
 
-    def forget(self) -> None:
-        for found in self._found.values():
-            found.fresh.clear()
-        self._clear()
+    @property
+    def has_made(self) -> bool:
+        """Whether anything was made that another batch could name; a placeholder is its own row's alone."""
+        return any(not is_placeholder(key) for found in self._found.values() for key in found.made)
 
-    def _clear(self) -> None:
-        self.new_customers, self.new_products = [], []
+    def keep(self, *, made: bool) -> None:
+        """What was found is certain at once; what was made, only after the commit."""
+        for found in self._found.values():
+            found.keep(made=made)
 
     async def resolve(self, tx: Tx, rows: list[Parsed], known: Collection[str]) -> None:
         """Sets `values[…_id]` of every row; what can't be found is an error of the row.
@@ -127,10 +144,14 @@ class References:
         """What rows name that has not been looked for yet, with the first row that names it."""
         found = self._found[kind]
         unknown: dict[str, tuple[Named, Parsed]] = {}
+        known, fresh = found.known, found.fresh
         for row in rows:
             named = row.references.get(kind)
-            if named is not None and named.key is not None and not row.errors and found.get(named.key) is None:
-                unknown.setdefault(named.key, (named, row))
+            if named is None or row.errors:
+                continue
+            key = named.key
+            if key is not None and key not in known and key not in fresh and key not in unknown:
+                unknown[key] = (named, row)
         return unknown
 
     async def _owners(self, tx: Tx, rows: list[Parsed]) -> None:
@@ -144,14 +165,14 @@ class References:
                 if match is None and reference is not None and reference.missing == "create":
                     member_id = new_id()
                     made.append((member_id, named))
-                    found.fresh[key] = member_id
+                    found.make(key, member_id)
                 elif match is None:
                     if reference is None or reference.missing == "refuse":
                         found.fresh[key] = Wrong("unknown_reference", f"“{key}” is no member")
                 elif isinstance(match, Wrong):
                     found.fresh[key] = match
                 elif match["role"] in OWNING_ROLES and match["active"]:
-                    found.fresh[key] = match["id"]
+                    found.fresh[key] = plain(match["id"])
                 else:
                     found.fresh[key] = Wrong("unknown_reference", f"“{key}” is no active member who sells")
             await self._make_members(tx, made)
@@ -192,11 +213,11 @@ class References:
                 if isinstance(match, Wrong):
                     found.fresh[key] = match
                 elif match is not None:
-                    found.fresh[key] = match["id"]
+                    found.fresh[key] = plain(match["id"])
                 elif reference.missing == "create":
                     made = Made(new_id(), key, {"name": named.name or key}, None)
                     self.new_products.append(made)
-                    found.fresh[key] = made.id
+                    found.make(key, made.id)
                 elif reference.missing == "refuse":
                     found.fresh[key] = Wrong("unknown_reference", f"“{key}” is no product")
         self._assign(rows, "product", "product_id")
@@ -236,7 +257,7 @@ class References:
             if row.references.get("customer") is None and not row.errors:
                 if reference.empty == "placeholder":
                     name = reference.placeholder_name.replace("{external_id}", row.key)[:200]
-                    row.references["customer"] = Named(f"placeholder:{row.key}"[:200], name)
+                    row.references["customer"] = Named(f"{_PLACEHOLDER}{row.key}"[:200], name)
                 else:
                     self._complain(row, "customer", Wrong("required", "names no customer"))
         unknown = self._unknown("customer", rows)
@@ -259,6 +280,8 @@ class References:
                 outcome = self._customer(key, named, row, match, by_name, keys.get(key))
                 if outcome is not None:
                     found.fresh[key] = outcome
+                    if self.new_customers and self.new_customers[-1].id == outcome:
+                        found.made.add(key)
         self._assign(rows, "customer", "customer_id")
 
     def _customer(
@@ -272,12 +295,12 @@ class References:
     ) -> UUID | Wrong | None:
         if match is not None:
             gone = match["deleted_at"] is not None
-            return Wrong("deleted_reference", f"“{key}” is a deleted customer") if gone else match["id"]
+            return Wrong("deleted_reference", f"“{key}” is a deleted customer") if gone else plain(match["id"])
         alike = by_name.get(named.name.casefold(), {}) if named.name and named.external_id is None else {}
         if len(alike) > 1:
             return Wrong("ambiguous_reference", f"“{key}” is the name of {len(alike)} customers; give external ids")
         if alike:
-            return next(iter(alike))
+            return plain(next(iter(alike)))
         reference = self._mapping.customer
         if reference is None or reference.missing == "refuse" or not named.name:
             return Wrong("unknown_reference", f"“{key}” is no customer")
@@ -293,11 +316,14 @@ class References:
         row.errors.append(wrong(self._pointers[kind], error.code, f"{kind} {error.message}."))
 
     def _assign(self, rows: list[Parsed], kind: str, column: str) -> None:
-        found = self._found[kind]
+        known, fresh = self._found[kind].known, self._found[kind].fresh
         for row in rows:
             named = row.references.get(kind)
-            outcome = found.get(named.key) if named is not None and named.key is not None else None
-            if isinstance(outcome, Wrong):
+            outcome: UUID | Wrong | None = None
+            if named is not None:
+                key = named.key or ""
+                outcome = fresh.get(key) or known.get(key)
+            if outcome.__class__ is Wrong:
                 self._complain(row, kind, outcome)
             else:
                 row.values[column] = outcome
