@@ -83,17 +83,18 @@ def visible(table: Table, reach: Reach) -> ColumnElement[bool] | None:
             opportunities.c.deleted_at.is_(None),
             _opportunity_visible(reach),
         )
-        return or_(_owned(customers, reach), shared)
+        return or_(owned(customers, reach), shared)
     if table is tasks:
         return or_(tasks.c.assignee_id == _ME, _through(table, reach))
     if "customer_id" in table.c:
         return _through(table, reach)
     if "owner_id" in table.c:
-        return _owned(table, reach)
+        return owned(table, reach)
     return None
 
 
-def _owned(table: Table, reach: Reach) -> ColumnElement[bool]:
+def owned(table: Table, reach: Reach) -> ColumnElement[bool]:
+    """Whether its owner is one whose records the caller sees; of a reach that is not ALL."""
     if reach is Reach.OWN:
         return table.c.owner_id == _ME
     return or_(table.c.owner_id == _OWNERS.any_(), table.c.owner_id.is_(None))
@@ -105,7 +106,7 @@ def _opportunity_visible(reach: Reach) -> ColumnElement[bool]:
         opportunity_members.c.opportunity_id == opportunities.c.id,
         opportunity_members.c.member_id == _ME,
     )
-    return or_(_owned(opportunities, reach), taking_part)
+    return or_(owned(opportunities, reach), taking_part)
 
 
 def _through(table: Table, reach: Reach) -> ColumnElement[bool]:

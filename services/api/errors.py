@@ -159,12 +159,20 @@ class Merged(Problem):
     status, code, title = 410, "merged", "The record was merged into another one"
 
 
+class SyncExpired(Problem):
+    status, code, title = 410, "sync_expired", "What has changed since then can't be told: read all of it again"
+
+
 class PreconditionFailed(Problem):
     status, code, title = 412, "precondition_failed", "The resource has changed since it was read"
 
 
 class PayloadTooLarge(Problem):
     status, code, title = 413, "payload_too_large", "The body is larger than allowed"
+
+
+class QueryTooLong(Problem):
+    status, code, title = 414, "query_too_long", "The query of the address is longer than allowed"
 
 
 class UnsupportedMediaType(Problem):

@@ -39,21 +39,25 @@ class Page(BaseModel, Generic[T]):
     has_more: bool
 
 
-class ListParams(BaseModel):
+class Storable(BaseModel):
+    """Parameters of a query, in which the character NUL never stands."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def storable(cls, value: Any) -> Any:
+        """No text in the database holds it, and none can be compared with it."""
+        if any(isinstance(text, str) and "\x00" in text for text in (value if isinstance(value, list) else [value])):
+            raise ValueError("the character NUL is not allowed")
+        return value
+
+
+class ListParams(Storable):
     """What every list takes. Unknown parameters are refused."""
 
     model_config = ConfigDict(extra="forbid")
 
     limit: int = Field(default=DEFAULT_LIMIT, ge=1, description=f"Rows a page; more than {MOST} gives {MOST}.")
     cursor: str | None = Field(default=None, description="`next_cursor` of the page before.", max_length=2000)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def storable(cls, value: Any) -> Any:
-        """No text in the database holds the character NUL, and none can be compared with it."""
-        if any(isinstance(text, str) and "\x00" in text for text in (value if isinstance(value, list) else [value])):
-            raise ValueError("the character NUL is not allowed")
-        return value
 
     @field_validator("limit")
     @classmethod
@@ -116,29 +120,45 @@ class Cursors:
         self._key = hashlib.sha256(b"cursor:" + secret.encode()).digest()
 
     def make(self, binding: bytes, value: Any, row_id: UUID) -> str:
-        body = orjson.dumps([_plain(value), str(row_id)])
-        return base64.urlsafe_b64encode(self._sign(binding, body) + body).decode().rstrip("=")
+        return self.seal(binding, [_plain(value), str(row_id)])
 
     def read(self, binding: bytes, cursor: str, parse: Callable[[Any], Any]) -> tuple[Any, UUID]:
         """The place a cursor names; raises InvalidCursor for one of another list, or of none."""
+        value, row_id = self.open(binding, cursor)
+        try:
+            return parse(value), UUID(row_id)
+        except (ValueError, TypeError) as error:
+            raise _invalid_cursor() from error
+
+    def seal(self, binding: bytes, content: list[Any]) -> str:
+        """Any content as an opaque text that only `open` with the same binding reads."""
+        body = orjson.dumps(content, default=str)
+        return base64.urlsafe_b64encode(self._sign(binding, body) + body).decode().rstrip("=")
+
+    def open(self, binding: bytes, cursor: str) -> list[Any]:
+        """What was sealed; raises InvalidCursor for a text of another list, or of none."""
         try:
             raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
             signature, body = raw[:_SIGNATURE], raw[_SIGNATURE:]
             if not hmac.compare_digest(signature, self._sign(binding, body)):
-                raise ValueError
-            value, row_id = orjson.loads(body)
-            return parse(value), UUID(row_id)
+                raise _invalid_cursor()
+            content: list[Any] = orjson.loads(body)
         except (ValueError, TypeError) as error:
-            message = "The cursor belongs to another list, filter or sort. Begin again without one."
-            raise InvalidCursor(message, errors=[wrong("?cursor", "invalid_cursor", message)]) from error
+            raise _invalid_cursor() from error
+        return content
 
     def _sign(self, binding: bytes, body: bytes) -> bytes:
         return hmac.new(self._key, binding + b"\n" + body, hashlib.sha256).digest()[:_SIGNATURE]
 
 
+def _invalid_cursor() -> InvalidCursor:
+    message = "The cursor belongs to another list, filter or sort. Begin again without one."
+    return InvalidCursor(message, errors=[wrong("?cursor", "invalid_cursor", message)])
+
+
 def binding_of(principal: Principal, name: str, shape: Mapping[str, Any]) -> bytes:
     """What a cursor is bound to: the workspace, the list, its filters and its sort."""
-    filters = {key: _plain(value) for key, value in shape.items() if key not in {"limit", "cursor"}}
+    filters = {key: _plain(value) for key, value in shape.items() if key not in {"limit", "cursor", "expand", "fields"}}
     return dump([str(principal.workspace_id), str(principal.member_id), name, sorted(filters.items())])
 
 

@@ -1,7 +1,13 @@
-"""From rows to JSON: money as strings, times in UTC, a strong ETag from the version."""
+"""From rows to JSON: money as strings, times in UTC, a strong ETag from the version.
+
+The ETag of a resource is its version in quotes: `"7"`. Where an answer holds more than the resource (what was
+expanded), a digest of all of it follows: `"7-5f1c0a9be2d4"`. Both name version 7 to `If-Match`.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
@@ -14,6 +20,7 @@ from services.api.errors import BadRequest, PreconditionFailed, PreconditionRequ
 
 JSON = "application/json"
 _OPTIONS = orjson.OPT_UTC_Z
+_WITH_DIGEST = re.compile(r'^"(\d+)-[0-9a-f]+"$')
 
 
 def dump(value: Any) -> bytes:
@@ -35,6 +42,11 @@ def etag(version: int) -> str:
     return f'"{version}"'
 
 
+def etag_of_body(version: int, body: bytes) -> str:
+    """The ETag of an answer that holds more than the resource of this version."""
+    return f'"{version}-{hashlib.blake2b(body, digest_size=6).hexdigest()}"'
+
+
 def answer(
     body: Any, *, status: int = 200, version: int | None = None, headers: Mapping[str, str] | None = None
 ) -> Response:
@@ -52,10 +64,19 @@ def created(body: Mapping[str, Any], location: str, version: int | None = None) 
 
 def one(request: Request, body: Mapping[str, Any], version: int) -> Response:
     """A resource that was read; 304 where the caller has this version already."""
-    wanted = request.headers.get("if-none-match")
-    if wanted is not None and (wanted.strip() == "*" or etag(version) in _tags(wanted)):
-        return Response(status_code=304, headers={"ETag": etag(version)})
+    if is_known(request, etag(version)):
+        return not_modified(etag(version))
     return answer(body, version=version)
+
+
+def is_known(request: Request, tag: str) -> bool:
+    """Whether the caller has what this ETag names already (If-None-Match)."""
+    wanted = request.headers.get("if-none-match")
+    return wanted is not None and (wanted.strip() == "*" or tag.removeprefix("W/") in _tags(wanted))
+
+
+def not_modified(tag: str) -> Response:
+    return Response(status_code=304, headers={"ETag": tag})
 
 
 def no_content() -> Response:
@@ -77,7 +98,7 @@ def check_if_match(if_match: str | None, version: int, *, required: bool = False
     tags = [tag.strip() for tag in if_match.split(",")]
     if any(not (tag.startswith('"') and tag.endswith('"') and len(tag) > 1) for tag in tags):
         raise BadRequest('If-Match must carry a strong ETag such as "3", or *.')
-    if etag(version) not in tags:
+    if etag(version) not in {_WITH_DIGEST.sub(r'"\1"', tag) for tag in tags}:
         raise PreconditionFailed(f"The resource is at version {version} now; read it again.", current_version=version)
 
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import ColumnElement, Executable, Select, bindparam, exists, func, select
+from sqlalchemy import ColumnElement, Select, exists, func, select
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 
 from services.api.filters import after, by_time, equals
-from services.api.pagination import Filter, Sort
+from services.api.pagination import Filter
 from services.api.resources import Resource
 from services.api.wire import columns, money
-from shared.db import Row, statement
+from shared.db import Row
 from shared.effects import Mark
 from shared.models import interaction_contacts, interactions
-from shared.tenancy import Reach, scoped
 
 _FIRST = ("id", "customer_id", "opportunity_id")
 _MIDDLE = (
@@ -66,21 +65,8 @@ def _with_contacts(query: Select[Any]) -> Select[Any]:
     return query.add_columns(_CONTACT_IDS)
 
 
-def _sort(sort: Sort) -> Sort:
-    return Sort(sort.expression, sort.of_row, sort.parse, prepare=_with_contacts)
-
-
 def _with_contact(value: ColumnElement[Any]) -> ColumnElement[bool]:
     return exists().where(*_OF_THIS, interaction_contacts.c.contact_id == value)
-
-
-@statement
-def select_interaction(reach: Reach, deleted: bool, lock: bool) -> Executable:
-    """One interaction with its contacts; parameter `id`."""
-    query = _with_contacts(scoped(interactions, reach)).where(interactions.c.id == bindparam("id"))
-    if not deleted:
-        query = query.where(interactions.c.deleted_at.is_(None))
-    return query.with_for_update(of=interactions) if lock else query
 
 
 INTERACTIONS = Resource(
@@ -90,11 +76,12 @@ INTERACTIONS = Resource(
     wire=wire,
     personal=lambda _: PERSONAL,
     marks=marks,
+    prepare=_with_contacts,
     default_sort="-occurred_at",
     sorts={
-        "occurred_at": _sort(by_time(interactions.c.occurred_at, "occurred_at")),
-        "recorded_at": _sort(by_time(interactions.c.recorded_at, "recorded_at")),
-        "updated_at": _sort(by_time(interactions.c.updated_at, "updated_at")),
+        "occurred_at": by_time(interactions.c.occurred_at, "occurred_at"),
+        "recorded_at": by_time(interactions.c.recorded_at, "recorded_at"),
+        "updated_at": by_time(interactions.c.updated_at, "updated_at"),
     },
     filters={
         "customer_id": equals(interactions.c.customer_id),

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from services.api import resources
-from services.api.errors import Forbidden, NotFound, invalid
-from services.api.interactions.resource import INTERACTIONS, select_interaction
+from services.api.errors import Forbidden, invalid
+from services.api.interactions.resource import INTERACTIONS
 from services.api.interactions.schemas import InteractionCreate, InteractionPatch, InteractionUpsert
 from services.api.references import References, check
 from services.api.resources import changes_of
 from services.api.tasks import service as tasks
 from services.api.tasks.service import Agreed
+from services.api.times import check_not_future
 from services.api.wire import check_if_match
 from shared.db import Row, Tx, sql
 from shared.tenancy import Principal, Reach
 
-CLOCK_SKEW = timedelta(minutes=5)
 _NOT_COLUMNS = {"contact_ids", "promises", "next_step"}
 NAME_CONTACTS = sql(
     "WITH gone AS (DELETE FROM sales.interaction_contacts WHERE workspace_id = :workspace_id"
@@ -30,17 +29,9 @@ NAME_CONTACTS = sql(
 )
 
 
-async def get(tx: Tx, principal: Principal, id_: UUID, *, deleted: bool = False, lock: bool = False) -> Row:
-    """An interaction with its contacts; raises NotFound."""
-    row = await tx.row(select_interaction(principal.reach, deleted, lock), id=id_, **principal.binds)
-    if row is None:
-        raise NotFound("There is no such interaction, or it is not yours to see.")
-    return row
-
-
 async def create(tx: Tx, principal: Principal, body: InteractionCreate) -> Row:
     """Records an interaction with its contacts, and makes tasks of what was agreed, in the same transaction."""
-    _check_time(tx, body.occurred_at)
+    check_not_future(tx.now, body.occurred_at, "An interaction")
     member_id = body.member_id if "member_id" in body.model_fields_set else principal.member_id
     _check_member(principal, member_id)
     await check(tx, principal, References(body.customer_id, body.opportunity_id, body.contact_ids, body.member_id))
@@ -59,7 +50,7 @@ async def create(tx: Tx, principal: Principal, body: InteractionCreate) -> Row:
 
 async def patch(tx: Tx, principal: Principal, id_: UUID, body: InteractionPatch, if_match: str | None) -> Row:
     changes = changes_of(body, not_null=("kind", "direction", "occurred_at", "signals", "contact_ids"))
-    before = await get(tx, principal, id_, lock=True)
+    before = await resources.fetch(tx, principal, INTERACTIONS, id_, lock=True)
     check_if_match(if_match, before["version"])
     return await _apply(tx, principal, before, changes)
 
@@ -82,12 +73,12 @@ async def upsert(
     if changes.get("member_id", found["member_id"]) != found["member_id"]:
         _check_member(principal, changes["member_id"])
         await check(tx, principal, References(member_id=changes["member_id"]))
-    before = await get(tx, principal, found["id"], deleted=True)
+    before = await resources.fetch(tx, principal, INTERACTIONS, found["id"], deleted=True)
     return await _apply(tx, principal, before, changes), False
 
 
 async def _apply(tx: Tx, principal: Principal, before: Row, changes: dict[str, Any]) -> Row:
-    _check_time(tx, changes.get("occurred_at"))
+    check_not_future(tx.now, changes.get("occurred_at"), "An interaction")
     present = list(before["contact_ids"] or ())
     contact_ids: Sequence[UUID] = changes.pop("contact_ids", present)
     regrouped = sorted(contact_ids) != sorted(present)
@@ -106,7 +97,7 @@ async def _apply(tx: Tx, principal: Principal, before: Row, changes: dict[str, A
 
 async def restore(tx: Tx, principal: Principal, id_: UUID) -> Row:
     await resources.restore(tx, principal, INTERACTIONS, id_)
-    return await get(tx, principal, id_)
+    return await resources.fetch(tx, principal, INTERACTIONS, id_)
 
 
 def _cost(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,11 +106,6 @@ def _cost(values: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     cost = values["cost"]
     return {"cost": cost["amount"] if cost else None, "currency": cost["currency"] if cost else None}
-
-
-def _check_time(tx: Tx, occurred_at: datetime | None) -> None:
-    if occurred_at is not None and occurred_at > tx.now + CLOCK_SKEW:
-        raise invalid("/occurred_at", "in_future", "An interaction can't be recorded before it happens.")
 
 
 def _check_member(principal: Principal, member_id: UUID | None) -> None:

@@ -11,14 +11,16 @@ from sqlalchemy import Table
 from services.api import resources
 from services.api.attributes import values as attributes
 from services.api.edge import EdgeTransaction, requires
-from services.api.fields import ExternalText
 from services.api.filters import by_time, equals
 from services.api.opportunities import batch, schemas, service, sharing, transition_schemas, transitions
 from services.api.opportunities.resource import OPPORTUNITIES
+from services.api.opportunities.views import READ_OPPORTUNITIES, OpportunityListParams, OpportunityParams
 from services.api.pagination import ListParams, Page
 from services.api.resources import Resource
-from services.api.routing import IfMatch, Router, answers
-from services.api.wire import answer, columns, created, no_content, one
+from services.api.routing import IfMatch, Router
+from services.api.standard import Routes
+from services.api.wire import answer, columns, created, no_content
+from shared.db import Tx
 from shared.models import transitions as transitions_table
 from shared.tenancy import Principal
 
@@ -53,28 +55,18 @@ def _shown(row: Any) -> Response:
     return answer(OPPORTUNITIES.wire(row), version=row["version"])
 
 
-@router.get("", response_model=Page[schemas.Opportunity], operation_id="listOpportunities")
-async def list_opportunities(
-    request: Request,
-    principal: OpportunitiesRead,
-    tx: EdgeTransaction,
-    params: Annotated[schemas.OpportunityFilters, Query()],
-) -> Response:
-    """Opportunities within the caller's reach, a page at a time."""
-    fixed = {}
-    if params.attribute:
-        fixed["attribute"] = await attributes.conditions(tx, "opportunity", params.attribute)
-    cursors = request.app.state.cursors
-    return answer(await resources.fetch_page(tx, principal, OPPORTUNITIES, params, cursors, fixed=fixed))
+async def _fixed(tx: Tx, params: schemas.OpportunityFilters) -> dict[str, Any]:
+    return {"attribute": await attributes.conditions(tx, "opportunity", params.attribute)} if params.attribute else {}
 
 
-@router.post("", status_code=201, response_model=schemas.Opportunity, operation_id="createOpportunity")
-async def create_opportunity(
-    principal: OpportunitiesWrite, tx: EdgeTransaction, body: schemas.OpportunityCreate
-) -> Response:
-    """Records an opportunity; it begins in the first stage of its process."""
-    row = await service.create(tx, principal, body)
-    return created(OPPORTUNITIES.wire(row), f"{OPPORTUNITIES.path}/{row['id']}", row["version"])
+routes = Routes(router, READ_OPPORTUNITIES, schemas.Opportunity, "Opportunity", "Opportunities")
+routes.add_list(OpportunityListParams, "Opportunities within the caller's reach, a page at a time.", _fixed)
+routes.add_sync()
+routes.add_create(
+    schemas.OpportunityCreate,
+    service.create,
+    "Records an opportunity; it begins in the first stage of its process.",
+)
 
 
 @router.post(
@@ -90,38 +82,17 @@ async def batch_opportunities(
     return answer(await batch.run(tx, principal, body))
 
 
-@router.get("/{id}", response_model=schemas.Opportunity, operation_id="getOpportunity")
-async def get_opportunity(request: Request, principal: OpportunitiesRead, tx: EdgeTransaction, id: UUID) -> Response:
-    """One opportunity."""
-    row = await resources.fetch(tx, principal, OPPORTUNITIES, id)
-    return one(request, OPPORTUNITIES.wire(row), row["version"])
-
-
-@router.patch("/{id}", response_model=schemas.Opportunity, operation_id="updateOpportunity")
-async def update_opportunity(
-    principal: OpportunitiesWrite,
-    tx: EdgeTransaction,
-    id: UUID,
-    body: schemas.OpportunityPatch,
-    if_match: IfMatch = None,
-) -> Response:
-    """Changes facts (JSON merge-patch); stage and status change by transitions only."""
-    return _shown(await service.patch(tx, principal, id, body, if_match))
-
-
-@router.delete("/{id}", status_code=204, operation_id="deleteOpportunity")
-async def delete_opportunity(
-    principal: OpportunitiesWrite, tx: EdgeTransaction, id: UUID, if_match: IfMatch = None
-) -> Response:
-    """Deletes an opportunity softly; it can be restored for 30 days."""
-    await resources.delete(tx, principal, OPPORTUNITIES, id, if_match)
-    return no_content()
-
-
-@router.post("/{id}:restore", response_model=schemas.Opportunity, operation_id="restoreOpportunity")
-async def restore_opportunity(principal: OpportunitiesWrite, tx: EdgeTransaction, id: UUID) -> Response:
-    """Undoes a deletion of the last 30 days."""
-    return _shown(await service.restore(tx, principal, id))
+routes.add_get(
+    OpportunityParams,
+    "One opportunity. `expand=customer,owner,score,next_task,process,contacts` brings all that its page shows.",
+)
+routes.add_patch(
+    schemas.OpportunityPatch,
+    service.patch,
+    "Changes facts (JSON merge-patch); stage and status change by transitions only.",
+)
+routes.add_delete("Deletes an opportunity softly; it can be restored for 30 days.")
+routes.add_restore("Undoes a deletion of the last 30 days.", service.restore)
 
 
 @router.post("/{id}:reassign", response_model=schemas.Opportunity, operation_id="reassignOpportunity")
@@ -136,24 +107,11 @@ async def reassign_opportunity(
     return _shown(await service.reassign(tx, principal, id, body, if_match))
 
 
-@router.put(
-    "/by-external-id/{source}/{external_id}",
-    response_model=schemas.Opportunity,
-    responses=answers(201, schemas.Opportunity),
-    operation_id="upsertOpportunity",
+routes.add_upsert(
+    schemas.OpportunityUpsert,
+    service.upsert,
+    "Creates or replaces the opportunity that another system knows under this id.",
 )
-async def upsert_opportunity(
-    principal: OpportunitiesWrite,
-    tx: EdgeTransaction,
-    source: ExternalText,
-    external_id: ExternalText,
-    body: schemas.OpportunityUpsert,
-) -> Response:
-    """Creates or replaces the opportunity that another system knows under this id."""
-    row, is_new = await service.upsert(tx, principal, source, external_id, body)
-    if is_new:
-        return created(OPPORTUNITIES.wire(row), f"{OPPORTUNITIES.path}/{row['id']}", row["version"])
-    return _shown(row)
 
 
 @router.post(

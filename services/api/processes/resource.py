@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Executable, Select, bindparam, literal_column
+from sqlalchemy import Select, literal_column
 from sqlalchemy.dialects.postgresql import JSONB
 
 from services.api.filters import after, by_text, by_time, equals
 from services.api.localized import localized
-from services.api.pagination import Sort
 from services.api.resources import Resource
 from services.api.wire import columns
 from shared.catalog.templates import ProcessTemplate
-from shared.db import Row, statement
+from shared.db import Row
 from shared.models import processes
-from shared.tenancy import Reach, scoped
 
 _PLAIN = ("template", "is_default", "active")
 _LAST = ("version", "occurred_at", "recorded_at", "updated_at")
@@ -70,26 +68,17 @@ def _with_stages(query: Select[Any]) -> Select[Any]:
     return query.add_columns(_STAGES)
 
 
-@statement
-def select_process(reach: Reach) -> Executable:
-    """One process with its stages; parameter `id`."""
-    return _with_stages(scoped(processes, reach)).where(processes.c.id == bindparam("id"))
-
-
-def _sort(sort: Sort) -> Sort:
-    return Sort(sort.expression, sort.of_row, sort.parse, prepare=_with_stages)
-
-
 PROCESSES = Resource(
     name="process",
     path="/v1/processes",
     table=processes,
     wire=wire,
+    prepare=_with_stages,
     default_sort="key",
     sorts={
-        "key": _sort(by_text(processes.c.key, "key")),
-        "recorded_at": _sort(by_time(processes.c.recorded_at, "recorded_at")),
-        "updated_at": _sort(by_time(processes.c.updated_at, "updated_at")),
+        "key": by_text(processes.c.key, "key"),
+        "recorded_at": by_time(processes.c.recorded_at, "recorded_at"),
+        "updated_at": by_time(processes.c.updated_at, "updated_at"),
     },
     filters={
         "key": equals(processes.c.key),

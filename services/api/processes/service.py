@@ -8,8 +8,8 @@ from typing import Any
 from uuid import UUID
 
 from services.api import resources
-from services.api.errors import Conflict, FieldError, Invalid, NotFound, invalid, wrong
-from services.api.processes.resource import PROCESSES, select_process
+from services.api.errors import Conflict, FieldError, Invalid, invalid, wrong
+from services.api.processes.resource import PROCESSES
 from services.api.processes.schemas import ProcessCreate, ProcessPatch, StageCreate
 from services.api.resources import changes_of
 from services.api.wire import check_if_match
@@ -67,10 +67,7 @@ class NewProcess:
 
 async def get(tx: Tx, principal: Principal, id_: UUID) -> Row:
     """A process with its stages; raises NotFound."""
-    row = await tx.row(select_process(principal.reach), id=id_, **principal.binds)
-    if row is None:
-        raise NotFound("There is no such process.")
-    return row
+    return await resources.fetch(tx, principal, PROCESSES, id_)
 
 
 async def create(tx: Tx, principal: Principal, body: ProcessCreate) -> Row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -24,11 +25,13 @@ from shared.catalog.selling import CLASS_CODES
 from shared.db import Row, Tx, sql
 from shared.tenancy import Principal
 
+# Of many rows the first alone brings the codes of all models.
+_MODELS = f"CASE WHEN row_number() OVER () = 1 THEN {MODELS.removesuffix(' AS models')} END AS models"
 _STEP = STEP_JOIN.format(workspace="o.workspace_id", opportunity="o.id", customer="o.customer_id")
-SCORE = sql(
+SCORES = sql(
     f"""
-    SELECT w.currency AS workspace_currency, w.time_zone, {MODELS}, d.regime, s.owner_id AS seat_owner, s.band,
-      s.rank, s.since,
+    SELECT o.id, o.version, o.status, w.currency AS workspace_currency, w.time_zone, d.regime,
+      s.owner_id AS seat_owner, s.band, s.rank, s.since, {_MODELS},
       (EXISTS (SELECT FROM scoring.dirty_marks m WHERE m.workspace_id = o.workspace_id
           AND (m.subject_type, m.subject_id) IN (('opportunity', o.id), ('customer', o.customer_id),
             ('workspace', o.workspace_id)))) AS pending,
@@ -39,7 +42,7 @@ SCORE = sql(
     LEFT JOIN scoring.models d ON d.workspace_id = sc.workspace_id AND d.version = sc.model_version
     LEFT JOIN scoring.seats s ON s.workspace_id = o.workspace_id AND s.subject_type = 'opportunity'
       AND s.subject_id = o.id
-    WHERE o.workspace_id = CAST(:workspace_id AS uuid) AND o.id = CAST(:id AS uuid)
+    WHERE o.workspace_id = CAST(:workspace_id AS uuid) AND o.id = ANY(CAST(:ids AS uuid[]))
     """
 )
 
@@ -49,12 +52,26 @@ async def score(tx: Tx, principal: Principal, id_: UUID, language: str) -> dict[
     opportunity = await resources.fetch(tx, principal, OPPORTUNITIES, id_)
     if opportunity["status"] != "open":
         return _closed(opportunity)
-    row = await tx.row(SCORE, id=id_)
-    judged = None if row is None else Judged.of(row, row["models"])
-    if row is None or judged is None:
-        return _blank(opportunity, "pending") | {"pending": True}
+    found = await scores_of(tx, [id_], language)
+    return found[opportunity["id"]]
+
+
+async def scores_of(tx: Tx, ids: Collection[UUID], language: str) -> dict[UUID, dict[str, Any]]:
+    """The judgements of opportunities that the caller is known to see, by id, in one statement."""
+    if not ids:
+        return {}
+    rows = await tx.rows(SCORES, ids=list(ids))
+    return {row["id"]: _told_of(row, rows[0]["models"], tx, language) for row in rows}
+
+
+def _told_of(row: Row, models: Mapping[str, Any] | None, tx: Tx, language: str) -> dict[str, Any]:
+    if row["status"] != "open":
+        return _closed(row)
+    judged = Judged.of(row, models)
+    if judged is None:
+        return _blank(row, "pending") | {"pending": True}
     about = Situation(row, tx.now, row["time_zone"], row["workspace_currency"], language)
-    return _judged(opportunity, about, judged)
+    return _judged(row, about, judged)
 
 
 def _blank(opportunity: Row, status: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -14,12 +14,12 @@ from services.api.references import References, check
 from services.api.resources import changes_of
 from services.api.tasks.resource import TASKS
 from services.api.tasks.schemas import TaskComplete, TaskCreate, TaskPatch, TaskSnooze, TaskUpsert
+from services.api.times import CLOCK_SKEW
 from services.api.wire import check_if_match
 from shared.db import Row, Tx, sql
 from shared.ids import new_id
 from shared.tenancy import Principal
 
-CLOCK_SKEW = timedelta(minutes=5)
 TODAY = sql(
     "SELECT (CAST(:moment AS timestamptz) AT TIME ZONE time_zone)::date FROM sales.workspaces WHERE id = :workspace_id"
 )

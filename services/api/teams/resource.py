@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Executable, Select, bindparam, exists, func, select
+from sqlalchemy import ColumnElement, Select, exists, func, select
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 
 from services.api.filters import after, by_text, by_time, equals
-from services.api.pagination import Filter, Sort
+from services.api.pagination import Filter
 from services.api.resources import Resource
 from services.api.wire import columns
-from shared.db import Row, statement
+from shared.db import Row
 from shared.models import team_members, teams
-from shared.tenancy import Reach, scoped
 
 _OF_THIS = (team_members.c.workspace_id == teams.c.workspace_id, team_members.c.team_id == teams.c.id)
 _MEMBER_IDS = (
@@ -41,19 +40,8 @@ def _with_members(query: Select[Any]) -> Select[Any]:
     return query.add_columns(_MEMBER_IDS)
 
 
-def _sort(sort: Sort) -> Sort:
-    return Sort(sort.expression, sort.of_row, sort.parse, prepare=_with_members)
-
-
 def _with_member(value: ColumnElement[Any]) -> ColumnElement[bool]:
     return exists().where(*_OF_THIS, team_members.c.member_id == value)
-
-
-@statement
-def select_team(reach: Reach, lock: bool) -> Executable:
-    """One team with its members; parameter `id`."""
-    query = _with_members(scoped(teams, reach)).where(teams.c.id == bindparam("id"))
-    return query.with_for_update(of=teams) if lock else query
 
 
 TEAMS = Resource(
@@ -61,11 +49,12 @@ TEAMS = Resource(
     path="/v1/teams",
     table=teams,
     wire=wire,
+    prepare=_with_members,
     default_sort="name",
     sorts={
-        "name": _sort(by_text(teams.c.name, "name")),
-        "recorded_at": _sort(by_time(teams.c.recorded_at, "recorded_at")),
-        "updated_at": _sort(by_time(teams.c.updated_at, "updated_at")),
+        "name": by_text(teams.c.name, "name"),
+        "recorded_at": by_time(teams.c.recorded_at, "recorded_at"),
+        "updated_at": by_time(teams.c.updated_at, "updated_at"),
     },
     filters={
         "manager_id": equals(teams.c.manager_id),

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from services.api import resources
-from services.api.errors import FieldError, Invalid, NotFound, wrong
+from services.api.errors import FieldError, Invalid, wrong
 from services.api.resources import changes_of
-from services.api.teams.resource import TEAMS, select_team
+from services.api.teams.resource import TEAMS
 from services.api.teams.schemas import TeamCreate, TeamPatch
 from services.api.wire import check_if_match
 from shared.db import Row, Tx, sql
@@ -35,10 +35,7 @@ REMOVE = sql(
 
 async def get(tx: Tx, principal: Principal, id_: UUID, *, lock: bool = False) -> Row:
     """A team with its members; raises NotFound."""
-    row = await tx.row(select_team(principal.reach, lock), id=id_, **principal.binds)
-    if row is None:
-        raise NotFound("There is no such team.")
-    return row
+    return await resources.fetch(tx, principal, TEAMS, id_, lock=lock)
 
 
 async def create(tx: Tx, body: TeamCreate) -> Row:

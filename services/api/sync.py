@@ -1,0 +1,294 @@
+"""Delta sync: what has changed since a reader was here last, without a gap and, as a rule, without a repetition.
+
+A time alone can't say what is new: a transaction that took its time before the reader came may commit after it left.
+So a cursor holds the oldest transaction that was still open when the reader began (its *horizon*): whatever a
+transaction from there on has written is new. PostgreSQL keeps with each row who wrote it (xmin), but in no index; the
+index on `updated_at` narrows the search to what was written after `low`. That no such transaction can have taken its
+time before `low` is shown in docs/adr/0011.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    CompoundSelect,
+    Executable,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    exists,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    true,
+    tuple_,
+    union_all,
+)
+from sqlalchemy.dialects import postgresql
+
+from services.api.errors import SyncExpired
+from services.api.expand import FieldNames, trimmed
+from services.api.pagination import DEFAULT_LIMIT, MOST, Cursors, Storable, binding_of
+from services.api.reads import Readable
+from services.api.resources import Resource
+from shared.db import Row, Tx, sql, statement
+from shared.models import audit_entries, customers, opportunities, opportunity_members
+from shared.tenancy import WORKSPACE, Principal, Reach, owned, visible
+
+T = TypeVar("T")
+# Longer than any request or job works between looking at the clock and its first write, with the clocks' differences.
+OVERLAP = timedelta(minutes=15)
+# Longer than any transaction lasts that was open when a first sync began.
+FIRST_OVERLAP = timedelta(days=1)
+_XIDS = 2**32
+_UUID = postgresql.UUID(as_uuid=True)
+_LOW = bindparam("low", type_=customers.c.updated_at.type)
+SAYS = """What has changed of the {plural} you may see since you were here last, for an offline copy.
+
+Without `cursor` all there are come, page by page. Keep the last `next_cursor`: given later, it brings what was made or
+changed since, in full, and in `deleted` what to forget. Nothing is left out, whatever was written at the same moment;
+now and then something comes a second time: keep the higher `version`. When a customer is to be forgotten, forget what
+belongs to it too. A 410 `sync_expired` asks to begin again without a cursor."""
+SNAPSHOT = sql(
+    "SELECT pg_snapshot_xmin(s)::text::bigint AS oldest, pg_snapshot_xmax(s)::text::bigint AS next"
+    " FROM pg_current_snapshot() AS s"
+)
+
+
+class SyncParams(Storable):
+    """What a sync takes. Unknown parameters are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cursor: str | None = Field(
+        default=None, max_length=2000, description="`next_cursor` of the answer before; without it all there is comes."
+    )
+    limit: int = Field(default=DEFAULT_LIMIT, ge=1, description=f"Rows a page; more than {MOST} gives {MOST}.")
+    fields: FieldNames | None = None
+
+
+class Tombstone(BaseModel):
+    """Something to forget."""
+
+    id: UUID
+    version: int
+    deleted_at: datetime | None
+    reason: str = Field(description="`deleted`, or `out_of_reach`: it is there, and no longer yours to see.")
+
+
+class Changes(BaseModel, Generic[T]):
+    """What has changed, in the order of the changes; what is gone is in `deleted`."""
+
+    data: list[T]
+    deleted: list[Tombstone]
+    next_cursor: str = Field(description="Keep it, and give it as `cursor`: at once while `has_more`, else next time.")
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """What a reader has seen: all that transactions before `horizon` wrote. Those from `following` on began later."""
+
+    horizon: int
+    following: int
+    at: datetime
+    low: datetime
+
+    def next(self, oldest: int, following: int, now: datetime) -> Since:
+        """Where a sync that begins now will have come to."""
+        settled = oldest >= self.following
+        return Since(oldest, following, now, max(self.low, self.at - OVERLAP) if settled else self.low)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a reader is: since when changes are told (None: all there is), and while it pages, how far and to what."""
+
+    since: Since | None
+    towards: Since | None = None
+    place: tuple[datetime, UUID] | None = None
+
+    def dumped(self) -> list[Any]:
+        return [_plain(self.since), _plain(self.towards), self.place]
+
+    @classmethod
+    def loaded(cls, value: list[Any]) -> Position:
+        since, towards, place = value
+        at = None if place is None else (datetime.fromisoformat(place[0]), UUID(place[1]))
+        return cls(_since(since), _since(towards), at)
+
+
+def _plain(since: Since | None) -> list[Any] | None:
+    return None if since is None else [since.horizon, since.following, since.at, since.low]
+
+
+def _since(value: list[Any] | None) -> Since | None:
+    if value is None:
+        return None
+    horizon, following, at, low = value
+    return Since(horizon, following, datetime.fromisoformat(at), datetime.fromisoformat(low))
+
+
+def _written_since(table: Table) -> ColumnElement[bool]:
+    """Whether a transaction from the horizon on wrote the row. Row headers hold 32 bits of its number: they go round.
+
+    A savepoint's own number is greater than its transaction's, so that what is compared is never too small.
+    """
+    writer = cast(cast(literal_column(f"{table.fullname}.xmin"), Text), BigInteger)
+    ahead = (writer - bindparam("horizon", type_=BigInteger())).op("&")(literal(_XIDS - 1, BigInteger()))
+    return ahead < literal(_XIDS // 2, BigInteger())
+
+
+def _changed(table: Table) -> ColumnElement[bool]:
+    return and_(table.c.updated_at > _LOW, _written_since(table))
+
+
+def _came_in(resource: Resource) -> ColumnElement[bool]:
+    """Rows that did not change themselves, but whose customer or opportunity has come within reach."""
+    table = resource.table
+    by_customer = table.c.id if table is customers else table.c.get("customer_id")
+    by_opportunity = table.c.id if table is opportunities else table.c.get("opportunity_id")
+    named = [
+        column == bindparam(name, type_=postgresql.ARRAY(_UUID)).any_()
+        for column, name in ((by_customer, "came_customers"), (by_opportunity, "came_opportunities"))
+        if column is not None and not (table is opportunities and name == "came_customers")
+    ]
+    return or_(*named)
+
+
+def _handed_over(resource: Resource) -> ColumnElement[bool]:
+    """Rows that were ours until somebody handed them to another."""
+    table = resource.table
+    before = func.coalesce(audit_entries.c.changes["owner_id"].op("->>")(literal_column("0")), "")
+    return and_(
+        table.c.owner_changed_at > _LOW,
+        exists().where(
+            audit_entries.c.workspace_id == table.c.workspace_id,
+            audit_entries.c.subject_type == resource.name,
+            audit_entries.c.subject_id == table.c.id,
+            audit_entries.c.recorded_at > _LOW,
+            audit_entries.c.action == f"{resource.name}.reassigned",
+            before == bindparam("ours", type_=postgresql.ARRAY(Text)).any_(),
+        ),
+    )
+
+
+@statement
+def _select_changes(resource: Resource, reach: Reach, since: bool, came_in: bool, after: bool) -> Executable:
+    table = resource.table
+    seen = visible(table, reach)
+    within = literal(True) if seen is None else seen
+    query = resource.prepare(select(table, within.label("within_reach"))).where(table.c.workspace_id == WORKSPACE)
+    if since:
+        query = query.where(or_(_changed(table), _came_in(resource)) if came_in else _changed(table))
+    else:
+        query = query.where(table.c.deleted_at.is_(None))
+    if seen is not None:
+        tell = since and "owner_changed_at" in table.c
+        query = query.where(or_(seen, _handed_over(resource)) if tell else seen)
+    key = tuple_(table.c.updated_at, table.c.id)
+    if after:
+        place = tuple_(bindparam("after_time", type_=table.c.updated_at.type), bindparam("after_id", type_=_UUID))
+        query = query.where(key > place)
+    return query.order_by(table.c.updated_at, table.c.id).limit(bindparam("page_limit"))
+
+
+@statement
+def _select_arrivals(reach: Reach) -> CompoundSelect[Any]:
+    """Customers and opportunities that have come within the caller's reach: handed over, made, or shared."""
+    shared = select(opportunity_members.c.opportunity_id).where(
+        opportunity_members.c.workspace_id == WORKSPACE,
+        opportunity_members.c.member_id == bindparam("me", type_=_UUID),
+        opportunity_members.c.recorded_at > _LOW,
+        _written_since(opportunity_members),
+    )
+    handed = or_(opportunities.c.owner_changed_at > _LOW, opportunities.c.recorded_at > _LOW)
+    arrived = (
+        select(opportunities.c.id, opportunities.c.customer_id)
+        .where(opportunities.c.workspace_id == WORKSPACE, opportunities.c.deleted_at.is_(None))
+        .where(or_(and_(_changed(opportunities), handed), opportunities.c.id.in_(shared)))
+        .where(visible(opportunities, reach) or true())
+        .cte("arrived")
+    )
+    of_ours = customers.c.id.in_(select(arrived.c.customer_id)) & ~func.coalesce(owned(customers, reach), False)
+    given = and_(_changed(customers), customers.c.owner_changed_at > _LOW, owned(customers, reach))
+    return union_all(
+        select(literal("opportunity").label("kind"), arrived.c.id),
+        select(literal("customer"), customers.c.id).where(customers.c.workspace_id == WORKSPACE, or_(of_ours, given)),
+    )
+
+
+async def changes(
+    tx: Tx, principal: Principal, readable: Readable, params: SyncParams, cursors: Cursors
+) -> dict[str, Any]:
+    """One page of changes as JSON; raises InvalidCursor, and SyncExpired where all must be read anew."""
+    resource = readable.resource
+    binding = binding_of(principal, f"{resource.name}_sync", {})
+    reach = [principal.reach, sorted(str(each) for each in principal.owner_ids)]
+    position = Position(None)
+    if params.cursor is not None:
+        value, reach_then = cursors.open(binding, params.cursor)
+        if reach_then != reach:
+            raise SyncExpired("What you may see has changed since: begin again without a cursor.")
+        position = Position.loaded(value)
+    towards = position.towards or await _begin(tx, position.since)
+    limit = min(params.limit, MOST)
+    rows = await _rows(tx, principal, resource, position, limit)
+    has_more, rows = len(rows) > limit, rows[:limit]
+    reached = Position(position.since, towards, (rows[-1]["updated_at"], rows[-1]["id"])) if has_more else None
+    gone = [row for row in rows if _gone(row)]
+    return {
+        "data": [trimmed(resource.wire(row), params.fields) for row in rows if not _gone(row)],
+        "deleted": [_tombstone(row) for row in gone],
+        "next_cursor": cursors.seal(binding, [(reached or Position(towards)).dumped(), reach]),
+        "has_more": has_more,
+    }
+
+
+async def _begin(tx: Tx, since: Since | None) -> Since:
+    """Looks at what is open before anything is read: what commits meanwhile is told now or next time, or both."""
+    row = await tx.row(SNAPSHOT)
+    assert row is not None  # noqa: S101 - a select without a table gives one row
+    if since is None:
+        return Since(row["oldest"], row["next"], tx.now, tx.now - FIRST_OVERLAP)
+    if not 0 <= row["next"] - since.horizon < _XIDS // 2:
+        raise SyncExpired("The cursor is of another time of this database: begin again without one.")
+    return since.next(row["oldest"], row["next"], tx.now)
+
+
+async def _rows(tx: Tx, principal: Principal, resource: Resource, position: Position, limit: int) -> list[Row]:
+    given: dict[str, Any] = {"page_limit": limit + 1, **principal.binds}
+    came_in = False
+    if position.since is not None:
+        given |= {"low": position.since.low, "horizon": position.since.horizon % _XIDS}
+        if principal.reach is not Reach.ALL and visible(resource.table, principal.reach) is not None:
+            arrivals = await tx.rows(_select_arrivals(principal.reach), **given)
+            came_in = bool(arrivals)
+            for kind, name in (("customer", "came_customers"), ("opportunity", "came_opportunities")):
+                given[name] = [row["id"] for row in arrivals if row["kind"] == kind]
+            owners = principal.owner_ids if principal.reach is Reach.TEAM else (principal.member_id,)
+            given["ours"] = [str(each) for each in owners] + ([""] if principal.reach is Reach.TEAM else [])
+    if position.place is not None:
+        given["after_time"], given["after_id"] = position.place
+    query = _select_changes(resource, principal.reach, position.since is not None, came_in, position.place is not None)
+    return await tx.rows(query, **given)
+
+
+def _gone(row: Row) -> bool:
+    return row["deleted_at"] is not None or not row["within_reach"]
+
+
+def _tombstone(row: Row) -> dict[str, Any]:
+    reason = "out_of_reach" if not row["within_reach"] else "deleted"
+    return {"id": row["id"], "version": row["version"], "deleted_at": row["deleted_at"], "reason": reason}
