@@ -15,7 +15,7 @@ from shared.db import Connection, Row, Tx, sql
 from shared.events import COLUMNS
 
 HORIZON: Final = "pg_snapshot_xmin(pg_current_snapshot())"
-_NIL: Final = UUID(int=0)
+NIL: Final = UUID(int=0)
 
 
 class Position(NamedTuple):
@@ -25,7 +25,7 @@ class Position(NamedTuple):
     id: UUID
 
 
-BEGINNING: Final = Position(0, _NIL)
+BEGINNING: Final = Position(0, NIL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,6 @@ def batch_of(rows: list[Any], position: Position, limit: int) -> Batch:
     found = [row for row in rows if row["id"] is not None]
     shown = found[:limit]
     more = len(found) > limit
-    horizon = Position(rows[0]["horizon"], _NIL)
+    horizon = Position(rows[0]["horizon"], NIL)
     reached = Position(shown[-1]["xid"], shown[-1]["id"]) if more else max(position, horizon)
     return Batch(shown, reached, more, rows[0]["held"])

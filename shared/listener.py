@@ -12,17 +12,21 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from typing import Any, Final
+from uuid import UUID
 
 import structlog
 from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
-from shared.queue import ANSWER_SECONDS, connect, deserialize, serialize
+from shared.queue import ANSWER_SECONDS, EVENTS_CHANNEL, connect, deserialize, serialize
 
 log = structlog.get_logger(__name__)
 
 _FIRST_WAIT: Final = 0.2
 _LONGEST_WAIT: Final = 5.0
+# A connection that says nothing is asked whether it is there; after so many questions it is taken to be gone.
+_SILENCE_SECONDS: Final = 5.0
+_SILENCES: Final = 3
 
 
 class _Worker(Worker):
@@ -100,6 +104,60 @@ class Listener:
         # What was asked for while nobody listened.
         for call in self._jobs.values():
             call()
+
+
+class Hints:
+    """Hears which workspaces have new events, and calls `hear` for each; `missed` after a time without hearing.
+
+    A hint is lost with its Redis, and nothing else is: who streams events looks for itself as well.
+    """
+
+    def __init__(self, url: str, hear: Callable[[UUID], None], missed: Callable[[], None]) -> None:
+        self._url = url
+        self._hear = hear
+        self._missed = missed
+
+    async def run(self) -> None:
+        """Listens until cancelled; while Redis is away it tries again, a little later each time."""
+        wait = _FIRST_WAIT
+        while True:
+            started = asyncio.get_running_loop().time()
+            try:
+                await self._listen()
+            except (RedisError, OSError, TimeoutError) as error:
+                _give_way_to_cancellation(error)
+                log.warning("hints_away", error=str(error) or type(error).__name__)
+            if asyncio.get_running_loop().time() - started > _LONGEST_WAIT:
+                wait = _FIRST_WAIT
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, _LONGEST_WAIT)
+
+    async def _listen(self) -> None:
+        redis = await connect(self._url)
+        hints: Any = redis.pubsub()
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await hints.subscribe(EVENTS_CHANNEL)
+            self._missed()
+            silent = 0
+            while silent < _SILENCES:
+                message = await hints.get_message(timeout=_SILENCE_SECONDS)
+                silent = silent + 1 if message is None else 0
+                if message is None:
+                    await hints.ping()
+                elif message["type"] == "message":
+                    self._take(message["data"])
+            raise TimeoutError("Redis does not answer")
+        finally:
+            with contextlib.suppress(RedisError, OSError, TimeoutError):
+                async with asyncio.timeout(1):
+                    await hints.aclose()
+            await redis.aclose(close_connection_pool=True)
+
+    def _take(self, data: bytes) -> None:
+        for text in data.split():
+            with contextlib.suppress(ValueError):  # whatever somebody else may have said there
+                self._hear(UUID(text.decode("ascii", "replace")))
 
 
 def _give_way_to_cancellation(error: Exception) -> None:

@@ -7,8 +7,10 @@ themselves. This file and the two `worker.py` are all that knows arq.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+from uuid import UUID
 
 import msgpack
 import structlog
@@ -21,6 +23,8 @@ API_QUEUE = "sixteen:api"
 SCORING_QUEUE = "sixteen:scoring"
 DRAIN = "drain"
 WORK = "work"
+# Which workspaces have new events, for the live streams; who misses it looks a moment later.
+EVENTS_CHANNEL = "sixteen:events"
 
 CONNECT_SECONDS = 2.0
 # No answer is waited for longer: a host that is gone without a word would else be waited for for ever. The client's
@@ -80,6 +84,10 @@ async def connect(url: str) -> ArqRedis:
     return pool
 
 
+def _nobody(_: UUID) -> None:
+    """Nobody in this process streams events."""
+
+
 class Nudger:
     """Tells the workers, after a commit, that there is something to do.
 
@@ -90,6 +98,9 @@ class Nudger:
         self._url = url
         self._gather = gather
         self._wanted: set[tuple[str, str]] = set()
+        self._told: set[UUID] = set()
+        # Who in this same process wants to hear of new events: at once, and without Redis.
+        self.hear: Callable[[UUID], None] = _nobody
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._redis: ArqRedis | None = None
@@ -101,6 +112,12 @@ class Nudger:
         """Returns at once; never raises."""
         self._wanted.add((queue, job))
         self._wake.set()
+
+    def tell(self, workspace_id: UUID) -> None:
+        """Says, after a commit, that the workspace has new events. Returns at once; never raises."""
+        self._told.add(workspace_id)
+        self._wake.set()
+        self.hear(workspace_id)
 
     async def reachable(self) -> bool:
         """Whether Redis answers now."""
@@ -128,9 +145,12 @@ class Nudger:
             await self._wake.wait()
             self._wake.clear()
             wanted, self._wanted = self._wanted, set()
+            told, self._told = self._told, set()
             try:
                 redis = await self._connection()
                 async with asyncio.timeout(ANSWER_SECONDS):
+                    if told:
+                        await redis.publish(EVENTS_CHANNEL, " ".join(map(str, told)))
                     for queue, job in wanted:
                         await redis.enqueue_job(job, _queue_name=queue)
             except (RedisError, OSError, TimeoutError) as error:

@@ -175,6 +175,8 @@ async def _finish(request: Request, response: Response) -> None:
     await commit(tx.connection)
     request.scope.pop("sixteen.tx")
     await state.database.pool.release(tx.connection)  # type: ignore[arg-type]
+    if tx.effects.events:
+        state.nudger.tell(tx.workspace_id)
     if tx.effects.marks:
         state.nudger.nudge(SCORING_QUEUE, DRAIN)
 
@@ -207,16 +209,21 @@ async def _write_effects(tx: EdgeTx, request: Request, response: Response) -> No
 
 async def authorize(request: Request, scopes: SecurityScopes) -> Principal:
     """The caller, who must hold every scope the route names."""
-    kind, _, key = request.headers.get("authorization", "").partition(" ")
-    if kind.lower() != "bearer" or not key:
-        raise Unauthorized("Send an API key: Authorization: Bearer sixteen_live_…")
-    state: State = request.app.state.sixteen
-    principal = await state.identities.principal(key.strip())
+    redeemed = request.scope.get("sixteen.redeemed")
+    principal = await (_bearer(request) if redeemed is None else redeemed())
     request.scope["sixteen.principal"] = principal
     for scope in scopes.scopes:
         if scope not in principal.scopes:
             raise Forbidden(f"This needs the scope {scope}, which the caller does not hold.")
     return principal
+
+
+async def _bearer(request: Request) -> Principal:
+    kind, _, key = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() != "bearer" or not key:
+        raise Unauthorized("Send an API key: Authorization: Bearer sixteen_live_…")
+    state: State = request.app.state.sixteen
+    return await state.identities.principal(key.strip())
 
 
 async def begin(request: Request) -> Tx:

@@ -8,6 +8,9 @@ from services.api.audit.routes import router as audit
 from services.api.catalog.routes import router as catalog
 from services.api.contacts.routes import router as contacts
 from services.api.customers.routes import router as customers
+from services.api.events.routes import router as events
+from services.api.events.routes import tickets_router as stream_tickets
+from services.api.events.routes import types_router as event_types
 from services.api.focus.routes import router as focus
 from services.api.imports.routes import router as imports
 from services.api.interactions.routes import router as interactions
@@ -41,6 +44,9 @@ ROUTERS = (
     teams,
     workspaces,
     imports,
+    events,
+    event_types,
+    stream_tickets,
     webhook_endpoints,
     attributes,
     policy,

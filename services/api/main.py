@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,6 +14,7 @@ from fastapi.routing import APIRoute
 from services.api import handlers, health, openapi
 from services.api.auth.identity import Identities
 from services.api.docs.routes import router as docs
+from services.api.events.hub import Hub
 from services.api.features import ROUTERS
 from services.api.middleware import Edge
 from services.api.pagination import Cursors
@@ -21,7 +23,8 @@ from services.api.settings import ApiSettings
 from services.api.state import State
 from shared import telemetry
 from shared.clock import Clock, SystemClock
-from shared.db import open_database
+from shared.db import Database, open_database
+from shared.listener import Hints
 from shared.queue import Nudger
 
 
@@ -51,11 +54,29 @@ def create_app(settings: ApiSettings | None = None, clock: Clock | None = None) 
             CORSMiddleware,
             allow_origins=list(settings.cors_origins),
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key"],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "If-Match",
+                "If-None-Match",
+                "Idempotency-Key",
+                "Last-Event-ID",
+            ],
             expose_headers=["ETag", "Location", "X-Request-Id", "Idempotency-Replayed", "Retry-After"],
         )
     app.add_middleware(Edge, body_limit=settings.body_limit, upload_limit=settings.upload_limit)
     return app
+
+
+def _hub(settings: ApiSettings, database: Database, identities: Identities, cursors: Cursors) -> Hub:
+    return Hub(
+        database,
+        identities,
+        cursors,
+        event_days=settings.event_days,
+        most=settings.streams,
+        most_per_caller=settings.streams_per_caller,
+    )
 
 
 def _lifespan(settings: ApiSettings, clock: Clock) -> Any:
@@ -72,12 +93,19 @@ def _lifespan(settings: ApiSettings, clock: Clock) -> Any:
         )
         nudger = Nudger(settings.redis_url)
         nudger.start()
-        state = State(settings, database, Identities(database, settings.identity_ttl), nudger, clock, ready=True)
+        identities = Identities(database, settings.identity_ttl)
+        hub = _hub(settings, database, identities, app.state.cursors)
+        nudger.hear = hub.tell
+        hints = asyncio.create_task(Hints(settings.redis_url, hub.tell, hub.tell_all).run(), name="hints")
+        state = State(settings, database, identities, nudger, clock, hub, ready=True)
         app.state.sixteen = state
         try:
             yield
         finally:
             state.ready = False
+            hints.cancel()
+            await asyncio.gather(hints, return_exceptions=True)
+            await hub.close()
             await nudger.close()
             await database.close()
 

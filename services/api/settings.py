@@ -20,6 +20,8 @@ class ApiSettings(Settings):
     graceful_shutdown: int = Field(default=5, ge=1)
     metrics_port: int = Field(default=0, ge=0, le=65535, description="Where the worker serves its probes; 0 = not.")
     sweep_seconds: float = Field(default=1.0, gt=0)
+    streams: int = Field(default=1000, ge=1, description="Most live streams of one process.")
+    streams_per_caller: int = Field(default=20, ge=1, description="Most live streams of one key in one process.")
     event_days: int = Field(default=30, ge=30, description="Days that events are kept.")
     encryption_keys: SecretStr = Field(
         default=SecretStr(""),

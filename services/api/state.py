@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from services.api.auth.identity import Identities
+from services.api.events.hub import Hub
 from services.api.settings import ApiSettings
 from shared.clock import Clock
 from shared.db import Database
@@ -20,4 +21,5 @@ class State:
     identities: Identities
     nudger: Nudger
     clock: Clock
+    hub: Hub
     ready: bool = False

@@ -24,7 +24,7 @@ from shared.clock import SystemClock
 from shared.db import open_database
 from shared.listener import Listener
 from shared.probes import Heartbeat, Probes
-from shared.queue import DRAIN, SCORING_QUEUE
+from shared.queue import DRAIN, SCORING_QUEUE, Nudger
 from shared.schema_check import NotReady, require_schema
 
 log = structlog.get_logger(__name__)
@@ -45,7 +45,9 @@ async def serve(settings: ScoringSettings, stop: asyncio.Event) -> None:
         statement_timeout_ms=settings.statement_timeout_ms,
     )
     heartbeat = Heartbeat(_STALE_SECONDS)
-    drainer = Drainer(Context(database, settings, SystemClock()), heartbeat)
+    nudger = Nudger(settings.redis_url)
+    nudger.start()
+    drainer = Drainer(Context(database, settings, SystemClock()), heartbeat, nudger.tell)
     listener = Listener(settings.redis_url, SCORING_QUEUE, {DRAIN: drainer.wake})
 
     async def problems() -> list[str]:
@@ -68,6 +70,7 @@ async def serve(settings: ScoringSettings, stop: asyncio.Event) -> None:
             await asyncio.wait_for(asyncio.gather(draining, return_exceptions=True), settings.stop_seconds)
         await asyncio.wait((listening,), timeout=settings.stop_seconds)
         await probes.close()
+        await nudger.close()
         with suppress(asyncpg.InterfaceError, OSError, TimeoutError):
             await asyncio.wait_for(database.close(), 2)
         log.info("scoring_stopped")

@@ -19,7 +19,7 @@ RESOURCES = (
 SCOPES = tuple(f"{resource}:{right}" for resource in RESOURCES for right in ("read", "write"))
 
 _FACTS = ("customers", "contacts", "opportunities", "interactions", "tasks", "focus")
-_READ_BY_ALL = tuple(f"{r}:read" for r in RESOURCES if r not in {"api_keys", "audit", "imports", "events", "webhooks"})
+_READ_BY_ALL = tuple(f"{r}:read" for r in RESOURCES if r not in {"api_keys", "audit", "imports", "webhooks"})
 
 ROLE_SCOPES: dict[str, frozenset[str]] = {
     "admin": frozenset(SCOPES),
@@ -30,7 +30,6 @@ ROLE_SCOPES: dict[str, frozenset[str]] = {
             "products:write",
             "imports:read",
             "imports:write",
-            "events:read",
             "audit:read",
             "api_keys:read",
             "api_keys:write",

@@ -107,6 +107,7 @@ async def _finish(worker: Worker, held: Row, status: str, problem: dict[str, Any
         audited = {"status": ["running", row["status"]], "rows_imported": [None, row["rows_imported"]]}
         tx.effects.audit.append(AuditEntry("import.completed", "import", row["id"], row["version"], audited))
         await write_effects(tx, actor_id=row["created_by"], request_id=row["request_id"])
+    worker.nudger.tell(held["workspace_id"])
     log.info("import_completed", import_id=str(row["id"]), workspace_id=str(row["workspace_id"]), **{
         name: row[name] for name in ("status", "rows_read", "rows_imported", "rows_failed")
     })  # fmt: skip

@@ -228,6 +228,7 @@ class Execution:
             references.keep(made=True)
             job.process = process
             self._worker.nudger.nudge(SCORING_QUEUE, DRAIN)
+            self._worker.nudger.tell(self._held["workspace_id"])
         telemetry.IMPORT_ROWS.labels("imported").inc(counts["imported"])
         telemetry.IMPORT_ROWS.labels("failed").inc(counts["failed"])
         if cancelled:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Final
 from uuid import UUID
 
@@ -29,9 +30,11 @@ _MEASURE_SECONDS: Final = 2.0
 class Drainer:
     """Drains all workspaces in turn until it is stopped."""
 
-    def __init__(self, context: Context, heartbeat: Heartbeat) -> None:
+    def __init__(self, context: Context, heartbeat: Heartbeat, tell: Callable[[UUID], None] = lambda _: None) -> None:
         self._context = context
         self._heartbeat = heartbeat
+        # Called after a commit: the workspace has new events.
+        self._tell = tell
         self._wake = asyncio.Event()
         self._stopping = False
         self._served: dict[UUID, float] = {}
@@ -77,7 +80,9 @@ class Drainer:
                 # Noted before, so that one that fails is not the first again.
                 self._served[workspace_id] = time.monotonic()
                 outcome = await drain(self._context, workspace_id)
-                busy += not outcome.idle
+                if not outcome.idle:
+                    busy += 1
+                    self._tell(workspace_id)
             drains += busy
             if not busy:
                 break

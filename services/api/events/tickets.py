@@ -1,0 +1,108 @@
+"""Tickets: an EventSource can't send headers, so it opens its stream with a short-lived secret in the address.
+
+A ticket opens one stream, once, within 30 seconds, and no more than its maker could. Only its digest is stored. The
+stream then lives and ends with whoever made the ticket.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import secrets
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from services.api.auth.identity import make_principal
+from services.api.errors import Unauthorized
+from shared.db import Database, Tx, sql
+from shared.tenancy import Principal
+
+LIFETIME: Final = timedelta(seconds=30)
+PREFIX: Final = "sixteen_ticket_"
+_SECRET: Final = 24
+# What has run out is swept by whoever makes the next one: there is never more than half a minute's worth of them.
+_MAKE: Final = sql(
+    """
+    WITH gone AS (
+      DELETE FROM events.stream_tickets WHERE workspace_id = CAST(:workspace_id AS uuid)
+        AND expires_at < CAST(:now AS timestamptz)
+    )
+    INSERT INTO events.stream_tickets (workspace_id, digest, member_id, key_id, scopes, expires_at)
+    VALUES (CAST(:workspace_id AS uuid), CAST(:digest AS bytea), CAST(:member_id AS uuid), CAST(:key_id AS uuid),
+      CAST(:scopes AS text[]), CAST(:expires_at AS timestamptz))
+    """
+)
+_TAKE: Final = sql(
+    "DELETE FROM events.stream_tickets WHERE workspace_id = :workspace_id AND digest = :digest"
+    " RETURNING member_id, key_id, scopes, expires_at"
+)
+# Who made the ticket, as they are now: a member who is active, and a key that still opens something.
+_HOLDER: Final = sql(
+    """
+    SELECT m.role, m.name, ARRAY(SELECT tm.member_id FROM sales.teams t
+        JOIN sales.team_members tm ON tm.workspace_id = t.workspace_id AND tm.team_id = t.id
+        WHERE t.workspace_id = m.workspace_id AND t.manager_id = m.id) AS team
+    FROM sales.members m
+    WHERE m.workspace_id = CAST(:workspace_id AS uuid) AND m.id = CAST(:member_id AS uuid) AND m.active
+      AND (CAST(:key_id AS uuid) IS NULL OR EXISTS (SELECT FROM sales.api_keys k
+        WHERE k.workspace_id = m.workspace_id AND k.id = CAST(:key_id AS uuid) AND k.revoked_at IS NULL
+          AND (k.expires_at IS NULL OR k.expires_at > now())))
+    """
+)
+_NOT_GOOD: Final = "The ticket is not known, has been used, or has run out: make another one."
+
+
+async def make(tx: Tx, principal: Principal) -> dict[str, Any]:
+    """A new ticket of the caller's, and until when it opens something."""
+    secret = secrets.token_bytes(_SECRET)
+    expires_at = tx.now + LIFETIME
+    await tx.run(
+        _MAKE,
+        digest=hashlib.sha256(secret).digest(),
+        member_id=principal.member_id,
+        key_id=principal.key_id,
+        scopes=sorted(principal.scopes),
+        expires_at=expires_at,
+        now=tx.now,
+    )
+    text = base64.urlsafe_b64encode(principal.workspace_id.bytes + secret).decode().rstrip("=")
+    return {"ticket": PREFIX + text, "expires_at": expires_at}
+
+
+class Redeemed:
+    """A ticket that has been used: who made it, asked again as often as it is called."""
+
+    def __init__(self, database: Database, workspace_id: UUID, member_id: UUID, key_id: UUID | None, scopes: list[str]):
+        self._database = database
+        self._workspace_id = workspace_id
+        self._member_id = member_id
+        self._key_id = key_id
+        self._scopes = scopes
+
+    async def __call__(self) -> Principal:
+        """The maker as they are now; raises Unauthorized."""
+        async with self._database.transaction(self._workspace_id) as tx:
+            row = await tx.row(_HOLDER, member_id=self._member_id, key_id=self._key_id)
+        if row is None:
+            raise Unauthorized("Whoever made the ticket may no longer call.")
+        return make_principal(
+            self._workspace_id, self._member_id, row["role"], self._scopes, row["team"], row["name"], self._key_id
+        )
+
+
+async def redeem(database: Database, text: str, now: datetime) -> Redeemed:
+    """Uses a ticket up; raises Unauthorized."""
+    try:
+        raw = base64.urlsafe_b64decode(text.removeprefix(PREFIX) + "==")
+    except ValueError:
+        raise Unauthorized(_NOT_GOOD) from None
+    if not hmac.compare_digest(text[: len(PREFIX)], PREFIX) or len(raw) != 16 + _SECRET:
+        raise Unauthorized(_NOT_GOOD)
+    workspace_id = UUID(bytes=raw[:16])
+    async with database.transaction(workspace_id) as tx:
+        row = await tx.row(_TAKE, digest=hashlib.sha256(raw[16:]).digest())
+    if row is None or row["expires_at"] < now:
+        raise Unauthorized(_NOT_GOOD)
+    return Redeemed(database, workspace_id, row["member_id"], row["key_id"], row["scopes"])
