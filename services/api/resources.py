@@ -14,9 +14,10 @@ from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel
-from sqlalchemy import Executable, Table, and_, bindparam, insert, select, update
+from sqlalchemy import Executable, Select, Table, and_, bindparam, insert, select, update
 
 from services.api.errors import Conflict, NotFound, invalid
+from services.api.merges.tombstones import refuse_merged, survivor_of
 from services.api.pagination import (
     Cursors,
     Filter,
@@ -35,7 +36,7 @@ from shared.ids import new_id
 from shared.tenancy import WORKSPACE, Principal, Reach, scoped, visible
 
 RESTORABLE = timedelta(days=30)
-NOT_A_FILTER = {"limit", "cursor", "sort", "include_deleted"}
+NOT_A_FILTER = {"limit", "cursor", "sort", "include_deleted", "expand", "fields"}
 # Changed by every write, and so worth no line in the audit trail.
 BOOKKEEPING = frozenset(("version", "updated_at", "recorded_at", "sort_key", "workspace_id"))
 
@@ -53,6 +54,8 @@ class Resource:
     filters: Mapping[str, Filter] = field(default_factory=dict)
     personal: Callable[[Row], frozenset[str]] = lambda _: frozenset()
     marks: Callable[[Row], Iterable[Mark]] = lambda _: ()
+    # Adds what is shown with a row and stands elsewhere, to the same statement.
+    prepare: Callable[[Select[Any]], Select[Any]] = lambda query: query
 
     @property
     def soft(self) -> bool:
@@ -61,11 +64,18 @@ class Resource:
 
 @statement
 def _select_one(resource: Resource, reach: Reach, deleted: bool, lock: bool) -> Executable:
-    table = resource.table
-    query = scoped(table, reach).where(table.c.id == bindparam("id"))
-    if resource.soft and not deleted:
-        query = query.where(table.c.deleted_at.is_(None))
-    return query.with_for_update(of=table) if lock else query
+    query = resource.prepare(_one(resource, scoped(resource.table, reach), deleted))
+    return query.with_for_update(of=resource.table) if lock else query
+
+
+@statement
+def _select_version(resource: Resource, reach: Reach) -> Executable:
+    return _one(resource, scoped(resource.table, reach, resource.table.c.version), False)
+
+
+def _one(resource: Resource, query: Select[Any], deleted: bool) -> Select[Any]:
+    query = query.where(resource.table.c.id == bindparam("id"))
+    return query.where(resource.table.c.deleted_at.is_(None)) if resource.soft and not deleted else query
 
 
 @statement
@@ -73,7 +83,7 @@ def _select_page(
     resource: Resource, reach: Reach, filters: tuple[str, ...], sort: str, descending: bool, after: bool, deleted: bool
 ) -> Executable:
     table = resource.table
-    query = scoped(table, reach)
+    query = resource.prepare(scoped(table, reach))
     if resource.soft and not deleted:
         query = query.where(table.c.deleted_at.is_(None))
     for name in filters:
@@ -123,8 +133,22 @@ async def fetch(
     """The row; raises NotFound where there is none, or none the caller may see."""
     row = await tx.row(_select_one(resource, principal.reach, deleted, lock), id=id_, **principal.binds)
     if row is None:
-        raise NotFound(f"There is no such {resource.name.replace('_', ' ')}, or it is not yours to see.")
+        raise await _missing(tx, principal, resource, id_)
     return row
+
+
+async def fetch_version(tx: Tx, principal: Principal, resource: Resource, id_: UUID) -> int:
+    """The version that stands: a read of one row and one number of it; raises NotFound as `fetch` does."""
+    version: int | None = await tx.value(_select_version(resource, principal.reach), id=id_, **principal.binds)
+    if version is None:
+        raise await _missing(tx, principal, resource, id_)
+    return version
+
+
+async def _missing(tx: Tx, principal: Principal, resource: Resource, id_: UUID) -> NotFound:
+    """What to say where nothing was found; raises Merged where it has become part of another record."""
+    await refuse_merged(tx, principal, resource.table, id_)
+    return NotFound(f"There is no such {resource.name.replace('_', ' ')}, or it is not yours to see.")
 
 
 async def fetch_page(
@@ -135,8 +159,9 @@ async def fetch_page(
     cursors: Cursors,
     *,
     fixed: Mapping[str, Any] | None = None,
+    wire: Callable[[Row], Any] | None = None,
 ) -> dict[str, Any]:
-    """One page as JSON. `fixed` adds filters that come from the path rather than the query."""
+    """One page as JSON. `fixed` adds filters that come from the path; `wire` shows rows in another way."""
     given = {name: value for name, value in params.model_dump().items() if value is not None} | dict(fixed or {})
     sort, descending = choose_sort(resource.sorts, given.get("sort"), resource.default_sort)
     filters = tuple(sorted(name for name in given if name not in NOT_A_FILTER))
@@ -154,7 +179,7 @@ async def fetch_page(
     )
     values = {f"f_{name}": given[name] for name in filters}
     rows = await tx.rows(query, **values, **page.values(), **principal.binds)
-    return page_body(rows, page, resource.wire, lambda row: cursors.make(binding, spec.of_row(row), row["id"]))
+    return page_body(rows, page, wire or resource.wire, lambda row: cursors.make(binding, spec.of_row(row), row["id"]))
 
 
 async def create(tx: Tx, resource: Resource, values: Mapping[str, Any]) -> Row:
@@ -228,13 +253,20 @@ async def restore(tx: Tx, principal: Principal, resource: Resource, id_: UUID) -
 
 
 async def find_external(tx: Tx, principal: Principal, resource: Resource, source: str, external_id: str) -> Row | None:
-    """The row of an external id, locked; NotFound where it exists but is not the caller's to see."""
+    """The row of an external id, locked; NotFound where it exists but is not the caller's to see.
+
+    The id of a record that was merged into another one is an alias of that one.
+    """
     row = await tx.row(
         _select_external(resource, principal.reach),
         external_source=source,
         external_id=external_id,
         **principal.binds,
     )
+    if row is not None and resource.soft and row["deleted_at"] is not None:
+        survivor_id = await survivor_of(tx, resource.table, row["id"])
+        if survivor_id is not None:
+            return await fetch(tx, principal, resource, survivor_id, deleted=True, lock=True)
     if row is not None and not row["within_reach"]:
         raise NotFound(f"The {resource.name} of this external id is not yours to see.")
     return row
