@@ -51,6 +51,10 @@ format: $(DEVELOPMENT) ## Format the code and apply the safe fixes
 bench: $(DEVELOPMENT) ## Measure against references in the same run (at most 10 minutes)
 	@exec $(BIN)/python -m tests.bench $(ARGS)
 
+.PHONY: openapi
+openapi: $(DEVELOPMENT) ## Publish the OpenAPI documents in docs/openapi, unless that would break clients
+	@exec $(BIN)/python -m tests.contract.published
+
 .PHONY: lock
 lock: $(DEVELOPMENT) ## Write the lock files anew (UPGRADE=--upgrade takes the newest versions)
 	$(LOCK) --extra api --extra scoring --extra embedded pyproject.toml -o requirements.lock

@@ -2,12 +2,15 @@
 
 import json as json_format
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 import typer
 
 from deploy.cli.errors import CommandError
 from deploy.cli.output import JsonSwitch, print_json, stderr
+
+Edition = Literal["3.1", "3.0"]
+EDITIONS: tuple[Edition, ...] = get_args(Edition)
 
 
 def register(app: typer.Typer) -> None:
@@ -16,10 +19,11 @@ def register(app: typer.Typer) -> None:
 
 def openapi(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file instead.")] = None,
+    edition: Annotated[Edition, typer.Option(help="3.0 is for older generators; it has no webhooks.")] = "3.1",
     json: JsonSwitch = False,
 ) -> None:
     """Print the OpenAPI document of this version. It is JSON with or without --json."""
-    document = make_document()
+    document = make_document(edition)
     if output is None:
         print_json(document)
         return
@@ -33,13 +37,15 @@ def openapi(
         stderr.print(f"Written to {output}.", soft_wrap=True)
 
 
-def make_document() -> dict[str, Any]:
-    """The document as the api serves it at /openapi.json."""
+def make_document(edition: Edition = "3.1") -> dict[str, Any]:
+    """The document as the api serves it at /openapi.json (3.1) and /openapi-3.0.json."""
     from services.api.main import create_app
+    from services.api.openapi import document_3_0
     from services.api.settings import ApiSettings
 
     # Nothing is connected to: the addresses only have to be well-formed.
     settings = ApiSettings(
         database_url="postgresql://nobody@localhost/none", redis_url="redis://localhost", embedded=True
     )
-    return create_app(settings).openapi()
+    app = create_app(settings)
+    return app.openapi() if edition == "3.1" else document_3_0(app)
