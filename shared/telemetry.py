@@ -48,10 +48,31 @@ MOVED = Counter("sixteen_moves_total", "Seats that changed their band.", registr
 IMPORT_ROWS = Counter(
     "sixteen_import_rows_total", "Rows of imports, by what became of them.", ["outcome"], registry=None
 )
+DELIVERY_ATTEMPTS = Counter(
+    "sixteen_delivery_attempts_total", "Attempts at webhook deliveries, by how they ended.", ["outcome"], registry=None
+)
+DELIVERY_LAG = Histogram(
+    "sixteen_delivery_lag_seconds", "Time from an event to its first attempt.", buckets=_FAST, registry=None
+)
+DELIVERIES_WAITING = Gauge("sixteen_deliveries_waiting", "Deliveries that are pending.", registry=None)
+DELIVERIES_DUE = Gauge("sixteen_deliveries_due", "Deliveries whose time has come.", registry=None)
+DELIVERY_AGE = Gauge("sixteen_delivery_age_seconds", "For how long the oldest delivery has been due.", registry=None)
+DELIVERIES_IN_FLIGHT = Gauge("sixteen_deliveries_in_flight", "Attempts under way, by lane.", ["lane"], registry=None)
+WEBHOOK_ENDPOINTS = Gauge("sixteen_webhook_endpoints", "Endpoints that are not well.", ["state"], registry=None)
 
 FED_BY: Final[dict[str, tuple[Counter | Gauge | Histogram, ...]]] = {
     "api": (REQUESTS, ACTIVE_REQUESTS, DEPRECATED_CALLS, NUDGES_LOST, DIRTY_DEPTH, DIRTY_AGE, OUTBOX_AGE),
-    "api-worker": (NUDGES_LOST, IMPORT_ROWS),
+    "api-worker": (
+        NUDGES_LOST,
+        IMPORT_ROWS,
+        DELIVERY_ATTEMPTS,
+        DELIVERY_LAG,
+        DELIVERIES_WAITING,
+        DELIVERIES_DUE,
+        DELIVERY_AGE,
+        DELIVERIES_IN_FLIGHT,
+        WEBHOOK_ENDPOINTS,
+    ),
     "scoring": (DIRTY_DEPTH, DIRTY_AGE, QUEUE_TIME, DRAIN_TIME, JUDGED, MOVED),
 }
 _exposed: set[Counter | Gauge | Histogram] = set()

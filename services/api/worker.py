@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from services.api.imports.execution import Worker
 from services.api.jobs.clockwork import Clockwork
+from services.api.jobs.deliveries import Deliveries
 from services.api.jobs.duty import Duty
 from services.api.jobs.housekeeping import PARTITION_SECONDS, PURGE_SECONDS, Housekeeping
 from services.api.jobs.imports import ImportSweep
@@ -52,7 +53,15 @@ async def serve(settings: WorkerSettings, stop: asyncio.Event) -> None:
     sweep = ImportSweep(Worker(database, settings, SystemClock(), nudger))
     duties = _duties(settings, database, sweep, heartbeat)
     sweep.again = duties[0].wake
-    listener = Listener(settings.redis_url, API_QUEUE, {WORK: duties[0].wake})
+    deliveries = Deliveries(database, settings, SystemClock())
+    sending = deliveries.duties(settings.sweep_seconds, heartbeat)
+    duties += sending
+
+    def wake() -> None:
+        duties[0].wake()
+        sending[0].wake()
+
+    listener = Listener(settings.redis_url, API_QUEUE, {WORK: wake})
 
     async def problems() -> list[str]:
         """Redis away makes this worker a little slower, not unready."""
@@ -72,7 +81,9 @@ async def serve(settings: WorkerSettings, stop: asyncio.Event) -> None:
             duty.stop()
         listening.cancel()
         with suppress(TimeoutError):
-            ending = asyncio.gather(sweep.stop(), *working, return_exceptions=True)
+            ending = asyncio.gather(
+                sweep.stop(), deliveries.stop(settings.stop_seconds - 4), *working, return_exceptions=True
+            )
             await asyncio.wait_for(ending, settings.stop_seconds)
         await asyncio.wait((listening,), timeout=settings.stop_seconds)
         await probes.close()

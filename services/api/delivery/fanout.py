@@ -54,7 +54,8 @@ def wants(endpoint: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
         return False
     if endpoint["owner_ids"] is not None and event["owner_id"] not in endpoint["owner_ids"]:
         return False
-    return endpoint["opportunity_ids"] is None or _opportunity(event) in map(str, endpoint["opportunity_ids"])
+    wanted = endpoint["opportunity_ids"]
+    return wanted is None or _opportunity(event) in {str(each) for each in wanted}
 
 
 def _opportunity(event: Mapping[str, Any]) -> str | None:

@@ -1,0 +1,421 @@
+"""The engine: takes up what is due, sends it side by side, and writes down how it went.
+
+Everything that matters stands in PostgreSQL; what is in memory are leases and turns. Three loops run beside the
+attempts: one claims, one writes outcomes, and a sweep (a duty of the worker) finds what nobody hinted at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from services.api.delivery import claims, ledger
+from services.api.delivery.claims import Claimed
+from services.api.delivery.client import Answer, Client
+from services.api.delivery.endpoints import Endpoint, Endpoints
+from services.api.delivery.lanes import SLOW_SECONDS, Lane, Lanes, Line
+from services.api.delivery.outcomes import Health, Outcome, judge, untried
+from services.api.delivery.requests import compose, shown
+from services.api.delivery.schedule import REFUSED, SUCCESS
+from services.api.jobs.settings import WorkerSettings
+from shared import telemetry
+from shared.clock import Clock
+from shared.db import Database
+from shared.outbox import write_effects
+
+log = structlog.get_logger(__name__)
+
+_GATHER_SECONDS: Final = 0.005
+_AT_ONCE: Final = 500
+_FIRST_WAIT, _LONGEST_WAIT = 0.2, 5.0
+# Retries that are due sooner than a sweep or two are waited for here, to the moment.
+_AWAITED_SECONDS: Final = 120.0
+_FORGET_SECONDS: Final = 120.0
+
+
+def _nobody() -> None:
+    """Nobody waits for events."""
+
+
+class Engine:
+    """Delivers for one process. `told` is called after a commit that left events behind."""
+
+    def __init__(
+        self, database: Database, settings: WorkerSettings, clock: Clock, client: Client, endpoints: Endpoints
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._clock = clock
+        self._client = client
+        self._endpoints = endpoints
+        self._lanes = Lanes(
+            {
+                Lane.FAST: settings.delivery_fast_slots,
+                Lane.NEW: settings.delivery_new_slots,
+                Lane.SLOW: settings.delivery_slow_slots,
+            },
+            settings.delivery_sockets,
+        )
+        self._lines: dict[UUID, Line] = {}
+        self._wanted: dict[UUID, set[UUID]] = {}
+        self._want = asyncio.Event()
+        self._ended: list[tuple[Line | None, Outcome]] = []
+        self._back: list[Claimed] = []
+        self._write = asyncio.Event()
+        self._attempts: set[asyncio.Task[None]] = set()
+        self._loops: list[asyncio.Task[None]] = []
+        self._busy = 0
+        self._stopping = False
+        self.told: Callable[[], None] = _nobody
+
+    def start(self) -> None:
+        """Begins to claim and to write."""
+        self._loops = [
+            asyncio.create_task(self._again_and_again(self._want, self._claim_wanted), name="claim deliveries"),
+            asyncio.create_task(self._again_and_again(self._write, self._write_ended), name="write deliveries"),
+        ]
+
+    # Claiming.
+
+    def hint(self, workspace_id: UUID, endpoint_ids: Iterable[UUID]) -> None:
+        """Something is due, or may be: it is looked for at once where there is room."""
+        self._wanted.setdefault(workspace_id, set()).update(endpoint_ids)
+        self._want.set()
+
+    async def sweep(self) -> bool:
+        """A duty: finds what is due and was not hinted at: after a crash, a pause, or by another worker's doing."""
+        if self._stopping:
+            return False
+        now, at = self._clock.now(), asyncio.get_running_loop().time()
+        self._client.tidy()
+        self._forget(at)
+        resting = [id_ for id_, line in self._lines.items() if self._room(line, now) <= 0]
+        most = sum(self._lanes.free(lane) for lane in Lane)
+        if most:
+            for workspace_id, endpoint_id in await claims.due(self._database, now, resting, most):
+                self.hint(workspace_id, (endpoint_id,))
+        return False
+
+    def _room(self, line: Line, now: datetime) -> int:
+        if line.lane is not Lane.FAST and not self._lanes.free(line.lane):
+            return 0
+        return line.room(self._settings.delivery_endpoint_slots, now)
+
+    def _forget(self, at: float) -> None:
+        for id_, line in list(self._lines.items()):
+            if not line.waiting and not line.in_flight and not line.queued and at - line.used_at > _FORGET_SECONDS:
+                del self._lines[id_]
+
+    async def _claim_wanted(self) -> None:
+        wanted, self._wanted = self._wanted, {}
+        now = self._clock.now()
+        try:
+            while wanted and not self._stopping:
+                workspace_id, endpoint_ids = wanted.popitem()
+                rooms: dict[UUID, int] = {}
+                for endpoint_id in endpoint_ids:
+                    line = self._lines.get(endpoint_id)
+                    rooms[endpoint_id] = room = 2 if line is None else self._room(line, now)
+                    if line is not None and room <= 0:
+                        line.more = True
+                try:
+                    await self._claim(workspace_id, {id_: room for id_, room in rooms.items() if room > 0})
+                except BaseException:
+                    self._wanted.setdefault(workspace_id, set()).update(endpoint_ids)
+                    raise
+        finally:
+            for workspace_id, endpoint_ids in wanted.items():
+                self._wanted.setdefault(workspace_id, set()).update(endpoint_ids)
+
+    async def _claim(self, workspace_id: UUID, rooms: dict[UUID, int]) -> None:
+        if not rooms:
+            return
+        async with self._database.transaction(workspace_id, self._clock.now()) as tx:
+            claimed, found = await claims.claim(tx, self._endpoints, rooms, self._settings.delivery_lease_seconds)
+        counts = dict.fromkeys(rooms, 0)
+        for each in claimed:
+            counts[each.endpoint_id] += 1
+            self._take(each, found.get(each.endpoint_id))
+        for endpoint_id, room in rooms.items():
+            line = self._lines.get(endpoint_id)
+            if line is not None:
+                line.more = counts[endpoint_id] >= room
+                if line.more:
+                    self._refill(line)
+        self._pump()
+
+    def _take(self, claimed: Claimed, endpoint: Endpoint | None) -> None:
+        hopeless = untried(claimed, endpoint, self._clock.now())
+        if hopeless is not None or endpoint is None:
+            if hopeless is not None:
+                self._end(None, hopeless)
+            return
+        line = self._lines.get(endpoint.id)
+        if line is None:
+            line = self._lines[endpoint.id] = Line.of(endpoint)
+        line.endpoint = endpoint
+        line.waiting.append(claimed)
+        self._lanes.ready(line)
+
+    # Sending.
+
+    def _pump(self) -> None:
+        """Begins whatever may begin."""
+        loop = asyncio.get_running_loop()
+        now = self._clock.now()
+        while not self._stopping and (line := self._lanes.next()) is not None:
+            at_once = line.at_once(self._settings.delivery_endpoint_slots, now)
+            if not at_once:
+                self._give_back(line)
+            if not line.waiting or line.in_flight >= at_once:
+                continue
+            claimed = line.waiting[0]
+            if claimed.start > loop.time() + 0.001:
+                self._wait(line, claimed.start)
+                continue
+            line.waiting.popleft()
+            # One that could outlive its lease is left to whoever finds it due again.
+            if claimed.expires - loop.time() > line.endpoint.timeout_seconds + 5:
+                self._begin(line, claimed)
+            if line.waiting:
+                self._lanes.ready(line)
+
+    def _wait(self, line: Line, until: float) -> None:
+        def turn() -> None:
+            line.timer = None
+            self._lanes.ready(line)
+            self._pump()
+
+        if line.timer is None:
+            line.timer = asyncio.get_running_loop().call_at(until, turn)
+
+    def _give_back(self, line: Line) -> None:
+        """The breaker has opened: what was taken up waits in its queue with all the rest."""
+        self._back.extend(line.waiting)
+        line.waiting.clear()
+        self._write.set()
+
+    def _begin(self, line: Line, claimed: Claimed) -> None:
+        line.in_flight += 1
+        self._lanes.open[line.lane] += 1
+        task = asyncio.create_task(self._attempt(line, claimed, line.lane))
+        self._attempts.add(task)
+        task.add_done_callback(self._attempts.discard)
+
+    async def _attempt(self, line: Line, claimed: Claimed, lane: Lane) -> None:
+        loop = asyncio.get_running_loop()
+        started, held = loop.time(), [lane]
+
+        def move_over() -> None:
+            """It takes long: its slot is for others, and its endpoint is a slow one."""
+            self._lanes.open[held[0]] -= 1
+            held[0] = line.lane = Lane.SLOW
+            self._lanes.open[Lane.SLOW] += 1
+            self._pump()
+
+        timer = loop.call_later(SLOW_SECONDS, move_over)
+        try:
+            outcome = await self._send(line.endpoint, claimed)
+        finally:
+            timer.cancel()
+            self._lanes.open[held[0]] -= 1
+            line.in_flight -= 1
+            line.used_at = loop.time()
+        line.note(outcome.succeeded, loop.time() - started)
+        self._end(line, outcome)
+        if line.waiting:
+            self._lanes.ready(line)
+        self._refill(line)
+        self._pump()
+
+    async def _send(self, endpoint: Endpoint, claimed: Claimed) -> Outcome:
+        at = self._clock.now()
+        body = claimed.body or b""
+        headers: dict[str, str] = {}
+        try:
+            if endpoint.trouble is not None:
+                raise ValueError(endpoint.trouble)
+            headers = compose(endpoint, claimed, at, body)
+        except ValueError as error:
+            answer = Answer(REFUSED, 0, error=f"Nothing could be signed: {error}.")
+        else:
+            if claimed.attempts == 0:
+                telemetry.DELIVERY_LAG.observe(max(0.0, (at - claimed.event_recorded_at).total_seconds()))
+            answer = await self._client.post(endpoint.id, endpoint.url, headers, body, endpoint.timeout_seconds)
+        telemetry.DELIVERY_ATTEMPTS.labels(answer.outcome).inc()
+        if answer.outcome != SUCCESS:
+            log.info(
+                "delivery_failed",
+                workspace_id=str(claimed.workspace_id),
+                endpoint_id=str(endpoint.id),
+                delivery_id=str(claimed.delivery_id),
+                traceparent=headers.get("traceparent"),
+                outcome=answer.outcome,
+                status=answer.status,
+            )
+        return judge(
+            claimed,
+            endpoint,
+            answer,
+            at=at,
+            ended_at=self._clock.now(),
+            chance=random.random(),  # noqa: S311 - spreads retries
+            request_headers=shown(endpoint, headers),
+        )
+
+    def _refill(self, line: Line) -> None:
+        if line.more and self._room(line, self._clock.now()) > 0:
+            line.more = False
+            self.hint(line.endpoint.workspace_id, (line.endpoint.id,))
+
+    # Writing.
+
+    def _end(self, line: Line | None, outcome: Outcome) -> None:
+        self._ended.append((line, outcome))
+        self._write.set()
+
+    async def _write_ended(self) -> None:
+        await asyncio.sleep(_GATHER_SECONDS)
+        back, self._back = self._back, []
+        if back:
+            await claims.release(self._database, back)
+        while self._ended:
+            taken, self._ended = self._ended[:_AT_ONCE], self._ended[_AT_ONCE:]
+            by_workspace: dict[UUID, list[tuple[Line | None, Outcome]]] = {}
+            for each in taken:
+                by_workspace.setdefault(each[1].claimed.workspace_id, []).append(each)
+            while by_workspace:
+                workspace_id, ended = next(iter(by_workspace.items()))
+                try:
+                    await self._settle(workspace_id, ended)
+                except asyncpg.DataError as error:
+                    await self._one_by_one(workspace_id, ended, error)
+                except BaseException:
+                    self._ended = [each for group in by_workspace.values() for each in group] + self._ended
+                    raise
+                del by_workspace[workspace_id]
+
+    async def _one_by_one(
+        self, workspace_id: UUID, ended: list[tuple[Line | None, Outcome]], error: asyncpg.DataError
+    ) -> None:
+        """Something a receiver said can't be stored: what is left of it is that it was said."""
+        log.warning("delivery_unstorable", workspace_id=str(workspace_id), error=str(error))
+        for line, outcome in ended:
+            bare = outcome.answer and replace(outcome.answer, headers={}, body=b"", error=None)
+            plain = replace(outcome, answer=bare, error=outcome.error and "It can't be shown.", request_headers={})
+            await self._settle(workspace_id, [(line, plain)])
+
+    async def _settle(self, workspace_id: UUID, ended: list[tuple[Line | None, Outcome]]) -> None:
+        now = self._clock.now()
+        outcomes = [outcome for _, outcome in ended]
+        lines = {line.endpoint.id: line for line, _ in ended if line is not None}
+        news, quiet = {}, {}
+        for endpoint_id, made in ledger.by_endpoint(outcomes).items():
+            line = lines.get(endpoint_id)
+            if line is not None and not ledger.is_news(line.endpoint, made, now):
+                quiet[endpoint_id] = len(made)
+            else:
+                news[endpoint_id] = made
+        healths: dict[UUID, Health] = {}
+        async with self._database.transaction(workspace_id, now) as tx:
+            held = await ledger.settle(tx, outcomes)
+            if news:
+                healths = await ledger.keep_health(tx, news, {id_: line.unnoted for id_, line in lines.items()})
+            has_events = bool(tx.effects.events)
+            await write_effects(tx)
+        if held < len(outcomes):
+            log.info("deliveries_taken_over", workspace_id=str(workspace_id), count=len(outcomes) - held)
+        for endpoint_id, count in quiet.items():
+            lines[endpoint_id].unnoted += count
+        for endpoint_id, health in healths.items():
+            if endpoint_id in lines:
+                self._learn(lines[endpoint_id], health)
+        self._await_retries(outcomes)
+        if has_events:
+            self.told()
+
+    def _learn(self, line: Line, health: Health) -> None:
+        line.unnoted = 0
+        line.endpoint = replace(
+            line.endpoint,
+            breaker=health.breaker,
+            failing=health.failing_since is not None,
+            last_success_at=health.last_success_at,
+        )
+        if health.breaker.until is not None:
+            self._later(line.endpoint.workspace_id, line.endpoint.id, health.breaker.until)
+        if line.waiting:
+            self._lanes.ready(line)
+            self._pump()
+
+    def _await_retries(self, outcomes: Iterable[Outcome]) -> None:
+        for each in outcomes:
+            if each.next_attempt_at is not None:
+                self._later(each.claimed.workspace_id, each.claimed.endpoint_id, each.next_attempt_at)
+
+    def _later(self, workspace_id: UUID, endpoint_id: UUID, at: datetime) -> None:
+        seconds = (at - self._clock.now()).total_seconds()
+        if seconds <= _AWAITED_SECONDS:
+            asyncio.get_running_loop().call_later(max(0.0, seconds) + 0.002, self.hint, workspace_id, (endpoint_id,))
+
+    # Running.
+
+    async def _again_and_again(self, wake: asyncio.Event, work: Callable[[], object]) -> None:
+        wait = _FIRST_WAIT
+        while True:
+            await wake.wait()
+            wake.clear()
+            self._busy += 1
+            try:
+                await work()  # type: ignore[misc]
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+                log.warning("delivery_waits", error=f"{type(error).__name__}: {error}")
+                wake.set()
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, _LONGEST_WAIT)
+            else:
+                wait = _FIRST_WAIT
+            finally:
+                self._busy -= 1
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way, waiting in memory, or to be written."""
+        waiting = any(line.waiting or line.in_flight for line in self._lines.values())
+        pending = self._wanted or self._ended or self._back or self._want.is_set() or self._write.is_set()
+        return not (waiting or pending or self._busy or self._attempts)
+
+    def in_flight(self) -> dict[str, int]:
+        """Attempts under way, by lane."""
+        return {lane.name.lower(): count for lane, count in self._lanes.open.items()}
+
+    async def stop(self, seconds: float) -> None:
+        """Begins nothing more, lets attempts end for so long, gives the rest back."""
+        self._stopping = True
+        if self._attempts:
+            await asyncio.wait(set(self._attempts), timeout=max(0.0, seconds))
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        for task in self._attempts:
+            task.cancel()
+        await asyncio.gather(*self._attempts, return_exceptions=True)
+        for line in self._lines.values():
+            if line.timer is not None:
+                line.timer.cancel()
+            self._back.extend(line.waiting)
+            line.waiting.clear()
+        try:
+            async with asyncio.timeout(3):
+                await self._write_ended()
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            log.warning("deliveries_left", error=str(error))
+        await self._client.close()
