@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from importlib import import_module
 
+import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 revision = "2026_11_22_0004"
 down_revision = "2026_11_22_0003"
@@ -182,9 +184,25 @@ def upgrade() -> None:
     op.execute(CHECK_FIRST_STAGE)
     op.execute(APPLY)
     op.execute(f"GRANT INSERT ({DERIVED}) ON sales.opportunities TO sixteen_api")
+    # By which a judgement that comes out as it was is known without reading it.
+    op.add_column(
+        "scores", sa.Column("digest", sa.BigInteger(), nullable=False, server_default=sa.text("0")), schema="scoring"
+    )
+    op.create_index(
+        "ix_customers_deleted",
+        "customers",
+        ["workspace_id", "id"],
+        schema="sales",
+        postgresql_where=sa.text("deleted_at IS NOT NULL"),
+    )
+    # How the values of an attribute count in the prior.
+    op.add_column("attribute_definitions", sa.Column("model_input", postgresql.JSONB(), nullable=True), schema="sales")
 
 
 def downgrade() -> None:
+    op.drop_column("attribute_definitions", "model_input", schema="sales")
+    op.drop_index("ix_customers_deleted", table_name="customers", schema="sales")
+    op.drop_column("scores", "digest", schema="scoring")
     op.execute(f"REVOKE INSERT ({DERIVED}) ON sales.opportunities FROM sixteen_api")
     before = import_module("migrations.versions.2026_11_22_0003_transitions")
     for function in (before.CHECK_FIRST_STAGE, before.APPLY):

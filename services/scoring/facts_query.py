@@ -6,6 +6,7 @@ set-based for all opportunities at once; unknown is NaN, never zero.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from services.scoring.core.facts import FIELDS, Kind
@@ -115,19 +116,40 @@ _COLUMNS: Final[dict[str, str]] = {
 
 def _select(name: str, kind: Kind) -> str:
     if kind is Kind.UUID:
-        return f"coalesce(o.{name}, {_NONE})"
+        return f"coalesce(o.{name}, {_NONE})" if name == "owner_id" else f"o.{name}"
     return f"coalesce(({_COLUMNS[name]})::float8, 'NaN'::float8)"
 
 
-_SELECTED: Final = ",\n  ".join(_select(name, kind) for name, kind in FIELDS)
+# What other tables tell is joined to the chosen opportunities; all else is worked out where they are read, so that
+# only what is asked for is carried along.
+_JOINED: Final = re.compile(r"\b[prikt]\.")
+_OWN: Final = tuple((name, kind) for name, kind in FIELDS if not _JOINED.search(_COLUMNS.get(name, "")))
+_OWN_SELECTED: Final = ",\n    ".join(f"{_select(name, kind)} AS {name}" for name, kind in _OWN)
+_SELECTED: Final = ",\n  ".join(f"o.{name}" if (name, kind) in _OWN else _select(name, kind) for name, kind in FIELDS)
+
+# Nearly all interactions give one signal or none, which is told without going through all that there are.
+_IS_QUIET: Final = f"signals && {_array(NEGATIVE_SIGNALS)}"
+
+
+def _counted(signals: tuple[str, ...]) -> str:
+    return (
+        "CASE WHEN signals = '{{}}' OR occurred_at < {signals_since}::timestamptz THEN 0"
+        f" WHEN cardinality(signals) = 1 THEN (signals[1] = ANY ({_array(signals)}))::int ELSE {_given(signals)} END"
+    )
+
 
 # `touched` and `promised` count what names the opportunity, and what names only its customer for each of the
 # customer's opportunities. The stages' running products go from each stage to the one that wins.
 FACTS_QUERY: Final = f"""
 WITH o AS MATERIALIZED (
-  SELECT o.* FROM sales.opportunities o
-  JOIN sales.customers c ON c.workspace_id = o.workspace_id AND c.id = o.customer_id AND c.deleted_at IS NULL
+  SELECT o.workspace_id, o.version::float8 AS version, o.historical, o.stage_id, o.currency,
+    o.amount::float8 AS amount, o.cost_to_deliver::float8 AS cost_to_deliver, o.budget_amount::float8 AS budget_amount,
+    {_OWN_SELECTED}
+  FROM sales.opportunities o
   WHERE o.workspace_id = {_WORKSPACE} AND ({{chosen}}) AND o.status = 'open' AND o.deleted_at IS NULL
+    AND NOT EXISTS (
+      SELECT FROM sales.customers c
+      WHERE c.workspace_id = o.workspace_id AND c.id = o.customer_id AND c.deleted_at IS NOT NULL)
 ), n AS MATERIALIZED (
   SELECT workspace_id, id, customer_id FROM o
 ), r AS MATERIALIZED (
@@ -155,11 +177,9 @@ WITH o AS MATERIALIZED (
     count(*) FILTER (WHERE kind = ANY ({_array(MEETING_KINDS)})) AS meetings,
     date_part('epoch', max(occurred_at) FILTER (WHERE direction = 'two_way')) / 86400.0 AS last_two_way_at,
     date_part('epoch', max(occurred_at)) / 86400.0 AS last_touch_at,
-    sum(CASE WHEN signals <> '{{{{}}}}' AND occurred_at >= {{signals_since}}::timestamptz
-      THEN {_given(POSITIVE_SIGNALS)} ELSE 0 END) AS positive,
-    sum(CASE WHEN signals <> '{{{{}}}}' AND occurred_at >= {{signals_since}}::timestamptz
-      THEN {_given(NEGATIVE_SIGNALS)} ELSE 0 END) AS negative,
-    date_part('epoch', max(occurred_at) FILTER (WHERE signals && {_array(NEGATIVE_SIGNALS)})) / 86400.0 AS quiet_at,
+    sum({_counted(POSITIVE_SIGNALS)}) AS positive,
+    sum({_counted(NEGATIVE_SIGNALS)}) AS negative,
+    date_part('epoch', max(occurred_at) FILTER (WHERE signals <> '{{{{}}}}' AND {_IS_QUIET})) / 86400.0 AS quiet_at,
     max(ARRAY[date_part('epoch', occurred_at), confidence]) FILTER (WHERE confidence IS NOT NULL) AS last_confidence
   FROM touched GROUP BY id
 ), k AS (
@@ -184,7 +204,7 @@ WITH o AS MATERIALIZED (
   FROM promised GROUP BY id
 )
 SELECT {_SELECTED},
-  o.version::float8
+  o.version
 FROM o
 LEFT JOIN r ON r.currency = o.currency
 LEFT JOIN p ON p.id = o.stage_id

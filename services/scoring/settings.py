@@ -22,7 +22,7 @@ class ScoringSettings(Settings):
     rescore_wait_seconds: float = Field(
         default=1, gt=0, description="A whole re-score waits for interactive work at most this long between two parts."
     )
-    rescore_shares: int = Field(default=2, ge=1, le=16, description="Transactions that share a part of a re-score.")
+    rescore_shares: int = Field(default=3, ge=1, le=16, description="Transactions that share a part of a re-score.")
     sweep_seconds: float = Field(default=0.5, gt=0, le=1, description="Looks for marks at least this often.")
     poison_seconds: float = Field(default=60, gt=0, description="A mark that can't be judged rests for this long.")
     medians_seconds: float = Field(default=60, ge=0, description="How long the medians of a workspace are reused.")

@@ -47,8 +47,8 @@ LEFT JOIN LATERAL (
   WHERE workspace_id = {_WORKSPACE} AND subject_type = 'opportunity' AND subject_id = w.id LIMIT 1) t ON true
 """
 
-SAID: Final = Layout.of(id="uuid", class_code="int4", probability="float8", seat_owner="uuid")
-_SAID: Final = f"SELECT opportunity_id, class_code::int, probability, coalesce(owner_id, {_NONE}) AS owner_id"
+SAID: Final = Layout.of(id="uuid", class_code="int4", probability="float8", seat_owner="uuid", digest="int8")
+_SAID: Final = f"SELECT opportunity_id, class_code::int, probability, coalesce(owner_id, {_NONE}) AS owner_id, digest"
 _SAID_OF_OWNERS: Final = f"{_SAID} FROM scoring.scores WHERE workspace_id = {_WORKSPACE} AND owner_id = ANY ({{ids}})"
 _SAID_BY_ID: Final = f"""
 SELECT s.* FROM unnest({{ids}}) AS w(id) CROSS JOIN LATERAL (
@@ -168,7 +168,8 @@ def _with_parameters(query: str, ids: tuple[str, ...], texts: tuple[str, ...]) -
 
 
 async def read_said(tx: Tx, facts: Rows, owners: Collection[bytes]) -> Rows:
-    """`SAID` of every opportunity of `facts`, in order: class (-1 none), probability (NaN none), whose seat it held.
+    """`SAID` of every opportunity of `facts`, in order: class (-1 none), probability (NaN none), whose seat it held,
+    and the digest of it all (0 none).
 
     Scores of whole owners are read along the index of owners, where they stand together.
     """

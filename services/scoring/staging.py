@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 from services.scoring.core.codes import CRITERIA, FACTORS, PARTS
-from services.scoring.wire import Column, Layout
-from shared.db import Query, sql
+from services.scoring.wire import Column, Layout, literal
+from shared.db import Query, Tx, sql
 
 SCORES: Final = Layout(
     (
@@ -18,7 +18,7 @@ SCORES: Final = Layout(
             opportunity_id="uuid", owner_id="uuid", customer_id="uuid", facts_version="int4", probability="float8",
             probability_low="float8", probability_high="float8", priority="float8", margin="float8",
             urgency="float8", slack_days="float8", hours="float8", class_code="int2", flags="int4",
-            unknowns="int8", imputed="int4", next_due_at="timestamptz",
+            unknowns="int8", imputed="int4", next_due_at="timestamptz", digest="int8",
         ).columns,
         Column("criteria", "float4[]", len(CRITERIA)),
         Column("parts", "float4[]", len(PARTS)),
@@ -71,21 +71,46 @@ def _set(columns: list[str], key: tuple[str, ...]) -> str:
     return ", ".join(f"{name} = excluded.{name}" for name in columns if name not in key)
 
 
-# A judgement that comes out as it was is not written again: `scored_at` says since when it has been so.
-_JUDGED_COLUMNS: Final = [name for name in _SCORE_COLUMNS if name not in ("opportunity_id", "scored_at")]
+def _from_new(columns: list[str], key: tuple[str, ...], given: dict[str, str]) -> str:
+    """Each column from the temporary table n, but those that are `given` otherwise."""
+    return ", ".join(f"{name} = {given.get(name, f'n.{name}')}" for name in columns if name not in key)
 
 
-def _differs(table: str, columns: list[str]) -> str:
-    stored, judged = (", ".join(f"{prefix}.{name}" for name in columns) for prefix in (table, "excluded"))
-    return f"({stored}) IS DISTINCT FROM ({judged})"
+# So many rows are worth a plan of their own.
+MANY: Final = 1_000
+_SCORE_GIVEN: Final = {
+    "owner_id": f"nullif(n.owner_id, {_NONE})",
+    "next_due_at": "nullif(n.next_due_at, 'infinity')",
+    "model_version": "{model_version}",
+    "scored_at": "{now}",
+}
 
 
+# A part of the rows is looked up one by one: joining in any other way reads all of a table of many wide rows.
+_BY_KEY: Final = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
+_BY_ANY: Final = "SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on"
+
+
+async def run_once(tx: Tx, statement: str, **values: object) -> None:
+    """Runs a statement with `{names}` to fill as literals, planned anew for what the tables hold at this moment."""
+    tx.statements += 1
+    filled = {name: literal(str(value)) for name, value in values.items()}
+    filled["workspace_id"] = f"{literal(str(tx.workspace_id))}::uuid"
+    await tx.connection.execute(f"{_BY_KEY}; {statement.format(**filled)}; {_BY_ANY}")
+
+
+_SCORE_SELECTED: Final = (
+    f"SELECT CAST(:workspace_id AS uuid), "
+    f"{', '.join(f'n.{name}' for name in _SCORE_VALUES)}, nullif(n.owner_id, {_NONE}),"
+    " nullif(n.next_due_at, 'infinity'), CAST(:model_version AS text), CAST(:now AS timestamptz) FROM sixteen_scores n"
+)
 WRITE_SCORES: Final[Query] = sql(
-    f"INSERT INTO scoring.scores (workspace_id, {', '.join(_SCORE_COLUMNS)})"
-    f" SELECT CAST(:workspace_id AS uuid), {', '.join(_SCORE_VALUES)}, nullif(owner_id, {_NONE}),"
-    " nullif(next_due_at, 'infinity'), CAST(:model_version AS text), CAST(:now AS timestamptz) FROM sixteen_scores"
+    f"INSERT INTO scoring.scores (workspace_id, {', '.join(_SCORE_COLUMNS)}) {_SCORE_SELECTED}"
     f" ON CONFLICT (workspace_id, opportunity_id) DO UPDATE SET {_set(_SCORE_COLUMNS, ('opportunity_id',))}"
-    f" WHERE {_differs('scores', _JUDGED_COLUMNS)}"
+)
+REPLACE_SCORES: Final = (
+    f"UPDATE scoring.scores s SET {_from_new(_SCORE_COLUMNS, ('opportunity_id',), _SCORE_GIVEN)}"
+    " FROM sixteen_scores n WHERE s.workspace_id = {workspace_id} AND s.opportunity_id = n.opportunity_id"
 )
 DELETE_SCORES: Final[Query] = sql(
     "DELETE FROM scoring.scores WHERE workspace_id = :workspace_id AND opportunity_id = ANY(CAST(:ids AS uuid[]))"
@@ -96,11 +121,17 @@ _SEAT_COLUMNS: Final = [
 ]  # fmt: skip
 _BAND: Final = "(ARRAY['engage', 'track', 'monitor', 'backlog', 'muted'])[{} + 1]"
 _KIND: Final = "(ARRAY['opportunity', 'customer'])[kind + 1]"
+_SEAT_GIVEN: Final = {"band": _BAND.format("n.band"), "next_due_at": "nullif(n.next_due_at, 'infinity')"}
 WRITE_SEATS: Final[Query] = sql(
     f"INSERT INTO scoring.seats (workspace_id, subject_type, subject_id, {', '.join(_SEAT_COLUMNS)})"
     f" SELECT CAST(:workspace_id AS uuid), {_KIND}, subject_id, owner_id, customer_id, {_BAND.format('band')}, rank,"
     " class_code, priority, slack_days, since, nullif(next_due_at, 'infinity') FROM sixteen_seats"
     f" ON CONFLICT (workspace_id, subject_type, subject_id) DO UPDATE SET {_set(_SEAT_COLUMNS, ())}"
+)
+REPLACE_SEATS: Final = (
+    f"UPDATE scoring.seats s SET {_from_new(_SEAT_COLUMNS, (), _SEAT_GIVEN)} FROM sixteen_seats n"
+    " WHERE s.workspace_id = {workspace_id} AND s.subject_type = "
+    f"{_KIND.replace('kind', 'n.kind')} AND s.subject_id = n.subject_id"
 )
 DELETE_SEATS: Final[Query] = sql(
     "DELETE FROM scoring.seats WHERE workspace_id = :workspace_id AND subject_id = ANY(CAST(:ids AS uuid[]))"

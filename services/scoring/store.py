@@ -14,6 +14,7 @@ from services.scoring.causes import Causes
 from services.scoring.core.codes import CRITERIA, FACTORS, FLAGS, IMPUTED, MODEL_VERSION, PARTS, UNKNOWNS
 from services.scoring.core.facts import NO_UUID
 from services.scoring.core.judge import Judgement
+from services.scoring.digest import digests
 from services.scoring.ranking import Ranking
 from services.scoring.wire import Layout, copy_in, moments, positions, uuids
 from services.scoring.workspace import Workspace
@@ -36,17 +37,19 @@ _PLAIN: Final = (
     "probability", "probability_low", "probability_high", "priority", "margin", "urgency", "slack_days", "hours",
     "class_code", "flags", "unknowns", "imputed",
 )  # fmt: skip
+_ARRAYS: Final = ("criteria", "parts", "contributions")
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
     """The judged opportunities of a drain: `facts` (n,) of `facts_query.FACTS` with their judgement, and of each what
-    was said before: class (-1 none) and probability (NaN none)."""
+    was said before: class (-1 none), probability (NaN none) and digest (0 none)."""
 
     facts: Rows
     judgement: Judgement
     class_before: NDArray[np.int64]
     probability_before: NDArray[np.float64]
+    digest_before: NDArray[np.int64]
 
 
 async def write_model(tx: Tx, workspace: Workspace) -> None:
@@ -54,26 +57,44 @@ async def write_model(tx: Tx, workspace: Workspace) -> None:
     await tx.run(staging.WRITE_MODEL, version=MODEL_VERSION, codes=MODEL_CODES, now=workspace.now)
 
 
-async def write_scores(tx: Tx, workspace: Workspace, scores: Scores) -> None:
-    """Inserts or replaces the score of every opportunity of `scores`."""
-    if not len(scores.facts):
-        return
-    await _stage(tx, "sixteen_scores", score_records(scores))
-    await tx.run(staging.WRITE_SCORES, model_version=MODEL_VERSION, now=workspace.now)
+async def write_scores(tx: Tx, workspace: Workspace, scores: Scores) -> int:
+    """Inserts or replaces the score of every opportunity of `scores` that comes out otherwise than it stands there;
+    how many did. `scored_at` says since when a judgement has been as it is."""
+    found = digests_of(scores)
+    rows = np.flatnonzero(found != scores.digest_before)
+    if not len(rows):
+        return 0
+    await _stage(tx, "sixteen_scores", score_records(scores, rows, found[rows]))
+    if len(rows) >= staging.MANY and not bool((scores.digest_before[rows] == 0).any()):
+        # All are there: no look for conflicts, and a plan made for as many as there are.
+        await staging.run_once(tx, staging.REPLACE_SCORES, model_version=MODEL_VERSION, now=workspace.now)
+    else:
+        await tx.run(staging.WRITE_SCORES, model_version=MODEL_VERSION, now=workspace.now)
+    return len(rows)
 
 
-def score_records(scores: Scores) -> Rows:
-    """The scores as records of `staging.SCORES`."""
+def digests_of(scores: Scores) -> NDArray[np.int64]:
+    """The digest (n,) of each score: of everything that is stored but the digest and `scored_at`."""
     facts, judgement = scores.facts, scores.judgement
-    records = staging.SCORES.empty(len(facts))
+    columns = [facts[name] for name in ("owner_id", "customer_id", "facts_version")]
+    columns += [getattr(judgement, name) for name in (*_PLAIN, "next_due_at")]
+    columns += [getattr(judgement, name).astype(np.float32, copy=False) for name in _ARRAYS]
+    return digests(columns, MODEL_VERSION)
+
+
+def score_records(scores: Scores, rows: NDArray[np.intp], digest: NDArray[np.int64]) -> Rows:
+    """The scores of `rows` as records of `staging.SCORES`."""
+    facts, judgement = scores.facts[rows], scores.judgement
+    records = staging.SCORES.empty(len(rows))
     records["opportunity_id"] = facts["id"]
     records["owner_id"], records["customer_id"] = facts["owner_id"], facts["customer_id"]
     records["facts_version"] = facts["facts_version"]
     for name in _PLAIN:
-        records[name] = getattr(judgement, name)
-    records["next_due_at"] = moments(judgement.next_due_at)
-    for name in ("criteria", "parts", "contributions"):
-        records[name]["items"]["value"] = getattr(judgement, name)
+        records[name] = getattr(judgement, name)[rows]
+    records["next_due_at"] = moments(judgement.next_due_at[rows])
+    records["digest"] = digest
+    for name in _ARRAYS:
+        records[name]["items"]["value"] = getattr(judgement, name)[rows]
     return records
 
 
@@ -88,7 +109,10 @@ async def write_seats(tx: Tx, ranking: Ranking) -> int:
         for name in ("since", "next_due_at"):
             records[name] = moments(changed[name])
         await _stage(tx, "sixteen_seats", records)
-        await tx.run(staging.WRITE_SEATS)
+        if len(changed) >= staging.MANY and bool(changed["stored"].all()):
+            await staging.run_once(tx, staging.REPLACE_SEATS)
+        else:
+            await tx.run(staging.WRITE_SEATS)
     if len(ranking.vacated):
         owners = [UUID(bytes=owner) for owner in ranking.loads]
         await tx.run(staging.DELETE_SEATS, ids=_ids(ranking.vacated), owners=owners)

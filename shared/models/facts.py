@@ -48,6 +48,8 @@ attribute_definitions = tenant_table(
     Column("categories", ARRAY(Text)),
     Column("required", Boolean, nullable=False, server_default=text("false")),
     Column("active", Boolean, nullable=False, server_default=text("true")),
+    # How its values count in the prior: log-odds per unit, per category, when true, or a day.
+    Column("model_input", JSONB(none_as_null=True)),
     *recorded_columns(),
     one_of("subject", ("customer", "opportunity")),
     one_of("kind", ("number", "category", "boolean", "date", "text")),
@@ -79,6 +81,7 @@ customers = tenant_table(
     Index("ix_customers_owner", "workspace_id", "owner_id"),
     Index("ix_customers_name", "workspace_id", "sort_key", "id"),
     Index("ix_customers_updated", "workspace_id", "updated_at", "id"),
+    Index("ix_customers_deleted", "workspace_id", "id", postgresql_where=text("deleted_at IS NOT NULL")),
 )
 
 contacts = tenant_table(

@@ -75,6 +75,8 @@ scores = tenant_table(
     Column("parts", ARRAY(REAL), nullable=False),
     Column("contributions", ARRAY(REAL), nullable=False),
     time_column("next_due_at"),
+    # Stands for all of the judgement: one that comes out as it was is known by it and not written again.
+    Column("digest", BigInteger, nullable=False, server_default=text("0")),
     time_column("scored_at", nullable=False),
     Index("ix_scores_owner", "workspace_id", "owner_id"),
     Index("ix_scores_priority", "workspace_id", "priority", "opportunity_id"),

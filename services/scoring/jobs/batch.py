@@ -140,6 +140,7 @@ def scores_of(batch: Batch) -> Scores | None:
         batch.judgement,
         batch.said["class_code"].astype(np.int64),
         batch.said["probability"].astype(np.float64),
+        batch.said["digest"].astype(np.int64),
     )
 
 
