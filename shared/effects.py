@@ -27,6 +27,8 @@ class Event:
     resource_version: int | None = None
     owner_id: UUID | None = None
     id: UUID = field(default_factory=new_id)
+    # Of the type's schema (`shared.events`).
+    version: int = 1
 
 
 @dataclass(slots=True)

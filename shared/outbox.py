@@ -16,11 +16,11 @@ _WRITE = """
 WITH given AS MATERIALIZED (SELECT CAST(:effects AS jsonb) AS doc),
 happened AS (
   INSERT INTO events.outbox (workspace_id, id, recorded_at, type, subject_type, subject_id, resource_version,
-    owner_id, actor_id, request_id, traceparent, occurred_at, data)
+    owner_id, actor_id, request_id, traceparent, occurred_at, data, version)
   SELECT :workspace_id, e.id, :recorded_at, e.type, e.subject_type, e.subject_id, e.resource_version, e.owner_id,
-    :actor_id, :request_id, :traceparent, e.occurred_at, e.data
+    :actor_id, :request_id, :traceparent, e.occurred_at, e.data, e.version
   FROM given, jsonb_to_recordset(doc -> 'events') AS e(id uuid, type text, subject_type text, subject_id uuid,
-    resource_version bigint, owner_id uuid, occurred_at timestamptz, data jsonb)
+    resource_version bigint, owner_id uuid, occurred_at timestamptz, data jsonb, version smallint)
 ), audited AS (
   INSERT INTO sales.audit_entries (workspace_id, id, recorded_at, actor_id, request_id, action, subject_type,
     subject_id, version, changes)
@@ -72,6 +72,7 @@ def effect_values(
                     "owner_id": e.owner_id,
                     "occurred_at": e.occurred_at,
                     "data": e.data,
+                    "version": e.version,
                 }
                 for e in effects.events
             ],

@@ -19,6 +19,7 @@ from services.api.main import create_app
 from services.api.settings import ApiSettings
 from services.api.state import State
 from tests.support.caller import Caller, make_workspace
+from tests.support.event_contract import check_outbox
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,9 @@ async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ser
             redis_url = redis_url or embedded.redis_url
         await upgrade_async(database_url)
         yield Servers(database_url, redis_url, embedded)
+        # Whatever any test had written to the outbox is as the contract of events says.
+        _, broken = await check_outbox(database_url)
+        assert broken == []
 
 
 @pytest.fixture(scope="session")

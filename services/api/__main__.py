@@ -7,11 +7,25 @@ import socket
 import sys
 
 import uvicorn
+from fastapi import FastAPI
 from pydantic import ValidationError
 
 from services.api.main import create_app
 from services.api.settings import ApiSettings
 from shared.schema_check import NotReady, require_schema
+
+
+class Server(uvicorn.Server):
+    """Ends the live streams before it waits for its connections to end: they would not end by themselves."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Called on SIGTERM and SIGINT, once no new connection is taken."""
+        self._app.state.sixteen.hub.stop()
+        await super().shutdown(sockets)
 
 
 def main() -> int:
@@ -34,8 +48,9 @@ def main() -> int:
             " there, or set SIXTEEN_PORT and SIXTEEN_HOST.\n"
         )
         return 1
+    app = create_app(settings)
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         loop="uvloop",
         http="httptools",
         access_log=False,
@@ -44,7 +59,7 @@ def main() -> int:
         timeout_graceful_shutdown=settings.graceful_shutdown,
         timeout_keep_alive=30,
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    Server(config, app).run(sockets=[listening])
     return 0
 
 

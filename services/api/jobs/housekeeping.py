@@ -31,8 +31,9 @@ class Housekeeping:
             async with connection.transaction():
                 # Old partitions go only while nobody reads them: else at the next look.
                 await connection.execute("SET LOCAL lock_timeout = '2s'")
+                # One day more than promised: what a long transaction wrote is read later than it was recorded.
                 dropped = await connection.fetchval(
-                    "SELECT events.drop_partitions(current_date - $1::int)", self._event_days
+                    "SELECT events.drop_partitions(current_date - $1::int)", self._event_days + 1
                 )
         if dropped:
             log.info("partitions_dropped", count=dropped)
