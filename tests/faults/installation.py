@@ -22,6 +22,8 @@ from deploy.embedded.programs import Program
 from deploy.embedded.supervisor import Supervisor
 from migrations.upgrade import upgrade_async
 from services.api.auth.identity import Identities
+from services.api.events.hub import Hub
+from services.api.pagination import Cursors
 from services.api.settings import ApiSettings
 from services.api.state import State
 from shared.clock import SystemClock
@@ -149,6 +151,9 @@ async def open_installation(folder: Path, **settings: str) -> AsyncIterator[Inst
         stack.push_async_callback(database.close)
         base_url = f"http://127.0.0.1:{port}"
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=base_url, timeout=30, trust_env=False))
+        identities = Identities(database, 0)
+        cursors = Cursors(made.secret_key.get_secret_value())
+        hub = Hub(database, identities, cursors, event_days=30, most=1, most_per_caller=1)
         said: list[tuple[str, str]] = []
         supervisor = Supervisor(lambda name, line: said.append((name, line)))
         stack.push_async_callback(supervisor.stop, [list(MODULES)])
@@ -158,7 +163,7 @@ async def open_installation(folder: Path, **settings: str) -> AsyncIterator[Inst
             environment={**environment_of(servers, folder, port), **settings},
             logs=servers.layout.logs,
             base_url=base_url,
-            state=State(made, database, Identities(database, 0), Nudger(made.redis_url), SystemClock(), ready=True),
+            state=State(made, database, identities, Nudger(made.redis_url), SystemClock(), hub, ready=True),
             http=http,
             said=said,
         )
