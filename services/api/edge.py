@@ -26,6 +26,7 @@ from services.api.errors import (
     Forbidden,
     IdempotencyKeyReused,
     InvalidParameter,
+    QueryTooLong,
     RequestInFlight,
     Unauthorized,
     UnsupportedMediaType,
@@ -39,6 +40,8 @@ from shared.queue import DRAIN, SCORING_QUEUE
 from shared.tenancy import Principal
 
 JSON_TYPES = ("application/json", "application/merge-patch+json")
+# Every filter of a list at its longest, several times over.
+MOST_QUERY = 16_000
 STORED_HEADERS = ("location", "etag", "content-type")
 REPLAY = sql(
     "SELECT request_hash, status, headers, body FROM sales.idempotency_keys"
@@ -97,6 +100,8 @@ class EdgeRoute(APIRoute):
 
         async def run(received: Request) -> Response:
             request = JsonRequest(received.scope, received.receive)
+            if len(request.scope["query_string"]) > MOST_QUERY:
+                raise QueryTooLong(f"The query may have {MOST_QUERY} bytes.")
             if farewell:
                 request.scope["sixteen.headers"] = farewell
             if takes_json and not (may_be_empty and await request.take_nothing_as_empty()):

@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 
 from services.api import handlers, health, openapi
 from services.api.auth.identity import Identities
+from services.api.compression import Compression
 from services.api.docs.routes import router as docs
 from services.api.events.hub import Hub
 from services.api.features import ROUTERS
@@ -49,6 +50,7 @@ def create_app(settings: ApiSettings | None = None, clock: Clock | None = None) 
     app.state.routes = routes
     app.router.routes.append(RouteIndex(routes))
     app.openapi = lambda: openapi.document(app, routes)  # type: ignore[method-assign]
+    app.add_middleware(Compression)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -66,6 +66,8 @@ class Edge:
                 own = [*HEADERS, (b"x-request-id", request_id), *scope.get("sixteen.headers", ())]
                 if not any(name == b"cache-control" for name, _ in message["headers"]):
                     own.append((b"cache-control", b"no-store"))
+                if not any(name == b"vary" and b"encoding" in value.lower() for name, value in message["headers"]):
+                    own.append((b"vary", b"Accept-Encoding"))
                 message["headers"] = [*message["headers"], *own]
             await send(message)
 

@@ -88,7 +88,9 @@ class Routes:
 
         says = sync.SAYS.format(plural=self.plural.lower())
         model = _several(sync.Changes, self.model)
-        self._add("GET", ":sync", "sync", says, run, params=sync.SyncParams, response_model=model)
+        self._add(
+            "GET", ":sync", "sync", says, run, params=sync.SyncParams, response_model=model, openapi_extra=sync.REFUSES
+        )
 
     def add_create(self, body: type[BaseModel], create: Create, says: str) -> None:
         async def run(principal: Any, tx: EdgeTransaction, body: Any) -> Response:

@@ -60,6 +60,7 @@ Without `cursor` all there are come, page by page. Keep the last `next_cursor`: 
 changed since, in full, and in `deleted` what to forget. Nothing is left out, whatever was written at the same moment;
 now and then something comes a second time: keep the higher `version`. When a customer is to be forgotten, forget what
 belongs to it too. A 410 `sync_expired` asks to begin again without a cursor."""
+REFUSES = {"x-error-codes": ["sync_expired"]}
 SNAPSHOT = sql(
     "SELECT pg_snapshot_xmin(s)::text::bigint AS oldest, pg_snapshot_xmax(s)::text::bigint AS next"
     " FROM pg_current_snapshot() AS s"

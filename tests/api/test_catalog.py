@@ -62,7 +62,7 @@ async def test_labels_come_in_the_language_asked_for(
     catalog = response.json()
     assert (catalog["language"], response.headers["content-language"]) == (language, language)
     assert {"code": "executive", "label": label} in catalog["enums"]["contact_levels"]
-    assert response.headers["vary"] == "Accept-Language"
+    assert "Accept-Language" in response.headers["vary"]
     assert [template["key"] for template in catalog["templates"]] == ["complex_sale", "cash_and_carry"]
     assert {each["code"]: each["status"] for each in catalog["errors"]}["milestone_irreversible"] == 409
     roles = {each["code"]: each["scopes"] for each in catalog["roles"]}

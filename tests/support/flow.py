@@ -189,6 +189,8 @@ def reads(made: dict[str, Any]) -> list[str]:
     }  # fmt: skip
     paths = [f"/v1/{resource}" for resource in by_resource]
     paths += [f"/v1/{resource}/{made[name]['id']}" for resource, name in by_resource.items()]
+    synced = ("customers", "contacts", "opportunities", "interactions", "tasks", "products")
+    paths += [f"/v1/{resource}:sync" for resource in synced]
     paths += [f"/v1/opportunities/{opportunity}/{part}" for part in ("transitions", "members", "score")]
     paths.append(f"/v1/opportunities/{opportunity}/members/{made['partner_id']}")
     paths += [f"/v1/{path}?owner_id={rep}" for path in ("focus", "focus/moves", "focus/capacity")]

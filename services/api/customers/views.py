@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel
 from pydantic.json_schema import SkipJsonSchema
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, and_
 
 from services.api.contacts.resource import CONTACTS
 from services.api.contacts.schemas import Contact
@@ -72,8 +72,12 @@ class CustomerListParams(CustomerFilters):
     fields: FieldNames | None = None
 
 
-def _open_of_customer(parent: ColumnElement[object]) -> ColumnElement[bool]:
-    return (opportunities.c.customer_id == parent.id) & (opportunities.c.status == "open")
+def _open_of_customer(parent: Any) -> ColumnElement[bool]:
+    return and_(opportunities.c.customer_id == parent.id, opportunities.c.status == "open")
+
+
+def _step_of_customer(parent: Any) -> ColumnElement[bool]:
+    return and_(is_step(), tasks.c.customer_id == parent.id)
 
 
 READ_CUSTOMERS = readable(
@@ -100,7 +104,7 @@ READ_CUSTOMERS = readable(
             MOST_CONTACTS,
         ),
     ),
-    first("next_task", Related(TASKS, {}, lambda parent: is_step() & (tasks.c.customer_id == parent.id), STEPS_FIRST)),
+    first("next_task", Related(TASKS, {}, _step_of_customer, STEPS_FIRST)),
     first(
         "latest_interaction",
         Related(

@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Header, Query, Request, Response
+from fastapi import Query, Request, Response
 
 from services.api import resources
 from services.api.conditional import tag_of
 from services.api.edge import EdgeTransaction, requires
 from services.api.focus import capacity, capacity_schemas, pin_schemas, pins, schemas, service
+from services.api.focus.views import FocusParams, FocusViewPage
 from services.api.pagination import ListParams, Page
+from services.api.reads import spoken
 from services.api.routing import IfMatch, Router
+from services.api.standard import Language
 from services.api.wire import answer, created, dump, no_content, one
 from shared.catalog.labels import negotiate
 from shared.tenancy import Principal
@@ -20,22 +23,14 @@ from shared.tenancy import Principal
 router = Router(prefix="/v1/focus", tags=["focus"])
 FocusRead = Annotated[Principal, requires("focus:read")]
 FocusWrite = Annotated[Principal, requires("focus:write")]
-Language = Annotated[
-    str | None, Header(alias="Accept-Language", description="Words are in `en` or `zh-Hans`; `en` by default.")
-]
 
 
-def spoken(language: str) -> dict[str, str]:
-    """Headers that say in which language the words are."""
-    return {"Content-Language": language, "Vary": "Accept-Language"}
-
-
-@router.get("", response_model=schemas.FocusPage, operation_id="listFocus")
+@router.get("", response_model=FocusViewPage, operation_id="listFocus")
 async def list_focus(
     request: Request,
     principal: FocusRead,
     tx: EdgeTransaction,
-    params: Annotated[schemas.FocusFilters, Query()],
+    params: Annotated[FocusParams, Query()],
     accept_language: Language = None,
 ) -> Response:
     """The ranked seats of one rep, each with its parts and the reasons for its place."""

@@ -181,8 +181,8 @@ class BaseDeficit(BaseModel):
     )
 
 
-class FocusPage(Page[Seat]):
-    """A page of one rep's seats, and how the rep stands."""
+class Standing(BaseModel):
+    """How the rep stands whose seats are shown."""
 
     owner_id: UUID
     currency: str
@@ -193,6 +193,10 @@ class FocusPage(Page[Seat]):
     triaged_at: datetime | None
     as_of: datetime
     pending: bool = Field(description="Facts have changed that are not judged yet.")
+
+
+class FocusPage(Standing, Page[Seat]):
+    """A page of one rep's seats, and how the rep stands."""
 
 
 class MoveFilters(ListParams):

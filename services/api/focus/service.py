@@ -6,15 +6,17 @@ from typing import Any
 from uuid import UUID
 
 from services.api.errors import Forbidden, NotFound
+from services.api.expand import Asked, check_fields
 from services.api.focus import capacity, queries
 from services.api.focus.schemas import WITHIN, FocusFilters, MoveFilters, empty_counts
+from services.api.focus.views import SEAT_FIELDS, FocusParams, as_wished
 from services.api.pagination import Cursors, ListParams, PageRequest, binding_of, page_body
 from services.api.reasons.facts import Situation
-from services.api.reasons.judged import Judged, label, labelled, shown
+from services.api.reasons.judged import Judged, criteria_wire, labelled, shown
 from services.api.reasons.moves import cause_text
 from services.api.reasons.ranked import Usual, reasons
 from services.api.wire import money
-from shared.catalog.scoring import CRITERIA, FLAGS, UNKNOWNS
+from shared.catalog.scoring import FLAGS, UNKNOWNS
 from shared.catalog.selling import CLASS_CODES
 from shared.db import Row, Tx
 from shared.tenancy import Principal, Reach
@@ -28,8 +30,9 @@ def bands_of(params: FocusFilters) -> list[str]:
     return bands[: bands.index(params.within or "backlog") + 1]
 
 
-async def seats(tx: Tx, principal: Principal, params: FocusFilters, cursors: Cursors, language: str) -> dict[str, Any]:
+async def seats(tx: Tx, principal: Principal, params: FocusParams, cursors: Cursors, language: str) -> dict[str, Any]:
     """One page of a rep's seats, by rank, each with its reasons; raises NotFound for a rep out of reach."""
+    check_fields(params.fields, SEAT_FIELDS)
     owner_id = params.owner_id or principal.member_id
     owner = await tx.row(queries.OWNER, owner_id=owner_id) if principal.may_see_owner(owner_id) else None
     if owner is None:
@@ -49,6 +52,9 @@ async def seats(tx: Tx, principal: Principal, params: FocusFilters, cursors: Cur
         return seat_wire(about, Judged.of(row, owner["models"]), usual)
 
     body = page_body(rows, page, wire, lambda row: cursors.make(binding, row["rank"], row["id"]))
+    if params.fields or params.expand:
+        asked = Asked(tx, principal, language)
+        body["data"] = await as_wished(asked, params, owner_id, rows[: page.limit], body["data"])
     standing = {**load_wire(owner), "currency": owner["currency"], "as_of": tx.now, "pending": owner["pending"]}
     return {**body, "owner_id": owner_id, **standing}
 
@@ -119,11 +125,6 @@ def next_step_wire(row: Row) -> dict[str, Any] | None:
     if row["next_step_on"] is None:
         return None
     return {"title": row["next_step_title"], "due_on": row["next_step_on"]}
-
-
-def criteria_wire(judged: Judged | None, language: str) -> list[dict[str, Any]]:
-    found = judged.criteria if judged else {}
-    return [{"code": code, "label": label(code, CRITERIA, language), "value": value} for code, value in found.items()]
 
 
 async def moves(tx: Tx, principal: Principal, params: MoveFilters, cursors: Cursors, language: str) -> dict[str, Any]:

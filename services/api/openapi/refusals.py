@@ -11,7 +11,15 @@ from services.api.errors import Problem
 from services.api.openapi.walk import resolve
 
 PROBLEM_JSON = "application/problem+json"
-ANY = ("invalid_parameter", "unauthorized", "forbidden", "quota_exceeded", "internal_error", "unavailable")
+ANY = (
+    "invalid_parameter",
+    "query_too_long",
+    "unauthorized",
+    "forbidden",
+    "quota_exceeded",
+    "internal_error",
+    "unavailable",
+)
 BODY = ("malformed_json", "payload_too_large", "unsupported_media_type", "invalid")
 WRITE = ("conflict", "request_in_flight")
 KEYED = ("bad_request", "idempotency_key_reused")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.catalog.labels import Labels
+from shared.catalog.scoring import CRITERIA
 from shared.db import Row
 
 # What a reader might take for lost or for won is never shown, whatever is stored.
@@ -100,3 +101,9 @@ class Judged:
             "hours": shown(self.hours),
             "imputed": self.imputed,
         }
+
+
+def criteria_wire(judged: Judged | None, language: str) -> list[dict[str, Any]]:
+    """The five criteria with their labels."""
+    found = judged.criteria if judged else {}
+    return [{"code": code, "label": label(code, CRITERIA, language), "value": value} for code, value in found.items()]

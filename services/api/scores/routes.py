@@ -8,9 +8,10 @@ from uuid import UUID
 from fastapi import Response
 
 from services.api.edge import EdgeTransaction, requires
-from services.api.focus.routes import Language, spoken
+from services.api.reads import spoken
 from services.api.routing import Router
 from services.api.scores import schemas, service
+from services.api.standard import Language
 from services.api.wire import answer
 from shared.catalog.labels import negotiate
 from shared.tenancy import Principal

@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 from services.api import resources
-from services.api.focus.service import criteria_wire
 from services.api.opportunities.resource import OPPORTUNITIES
 from services.api.reasons.facts import (
     FACT_COLUMNS,
@@ -18,7 +17,7 @@ from services.api.reasons.facts import (
     STEP_JOIN,
     Situation,
 )
-from services.api.reasons.judged import Judged, label, labelled, shown
+from services.api.reasons.judged import Judged, criteria_wire, label, labelled, shown
 from services.api.reasons.sentences import sentence
 from shared.catalog.scoring import FACTORS, FLAGS, PARTS, UNKNOWNS
 from shared.catalog.selling import CLASS_CODES
