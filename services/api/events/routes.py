@@ -73,6 +73,7 @@ async def list_events(
 
 @router.get(
     "/stream",
+    status_code=200,
     response_class=EventStream,
     responses=_STREAM,
     operation_id="streamEvents",

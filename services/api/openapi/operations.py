@@ -15,7 +15,7 @@ from services.api.openapi.refusals import refuse
 from services.api.openapi.walk import operations, resolve
 
 MERGE_PATCH = "application/merge-patch+json"
-OPAQUE = ("x-upload",)
+OPAQUE = ("x-upload", "x-streams")
 DONE = {
     "200": "Done; the body is what stands now.",
     "201": "Made; `Location` says where it is.",
