@@ -192,18 +192,24 @@ ENDPOINT = record(
         "created_by": maybe(ID), **_STAMPS,
     }
 )  # fmt: skip
-ENDPOINT_TOLD = record(
-    {"id": ID},
-    {
-        "delivery_id": ID, "event_id": ID, "event_type": TEXT, "attempts": COUNT, "last_status": maybe(COUNT),
-        "last_error": maybe(TEXT), "failing_since": maybe(TIME), "until": maybe(TIME),
-        "percent": said(COUNT, "How much of the time until it is disabled is over."),
-    },
-)  # fmt: skip
+ENDPOINT_DISABLED = record(
+    {"id": ID, "reason": said(CODE, "requested, failing or gone.")},
+    {**ENDPOINT["properties"], "changed": CHANGED},
+)
+ENDPOINT_FAILING = record(
+    {"id": ID, "failing_since": TIME, "percent": said(COUNT, "How much of the time until it is disabled is over.")}
+)
+ENDPOINT_PAUSED = record({"id": ID, "until": maybe(TIME)})
+ENDPOINT_RECOVERED = record({"id": ID, "failing_since": TIME})
+DELIVERY_FAILED = record(
+    {"id": ID, "delivery_id": ID, "event_id": ID, "event_type": TEXT, "attempts": COUNT, "error": maybe(TEXT)},
+    {"next_attempt_at": maybe(TIME)},
+)
+_ASKED = record({}, {"since": maybe(TIME), "until": maybe(TIME), "delivery_id": ID})
 WEBHOOK_JOB = record(
     {
         "id": ID, "kind": CODE, "endpoint_id": ID, "status": CODE, "problem": maybe(_PROBLEM), "total": maybe(COUNT),
-        "done": COUNT, "requested": COUNT, "cancel_requested": FLAG, "created_by": maybe(ID),
+        "done": COUNT, "requested": COUNT, "cancel_requested": FLAG, "created_by": maybe(ID), "parameters": _ASKED,
         "started_at": maybe(TIME), "finished_at": maybe(TIME), **_STAMPS,
     }
 )  # fmt: skip

@@ -252,22 +252,22 @@ def _endpoints() -> Iterable[tuple[str, EventType]]:
     )
     says = "Nothing is sent there any more, and what waited is skipped."
     yield one("deleted", "Webhook endpoint removed", "接收端已删除", after, says, changed=[])
-    says = "Deliveries are held back; `disabled_reason` is requested, failing or gone."
-    held = {"disabled": True, "disabled_reason": "failing", "disabled_at": TIME, "changed": ["disabled"]}
-    yield one("disabled", "Webhook endpoint disabled", "接收端已停用", after, says, **held)
+    says = "Deliveries are held back; `reason` is requested, failing (for five days), or gone (it answered 410)."
+    yield one("disabled", "Webhook endpoint disabled", "接收端已停用", d.ENDPOINT_DISABLED, says, reason="failing")
     says = "Deliveries go on, those that waited first."
     yield one("enabled", "Webhook endpoint enabled", "接收端已启用", after, says, changed=["disabled"])
     says = "A new key signs; the old one does too until its grace ends."
     yield one("secret_rotated", "Webhook key replaced", "签名密钥已轮换", after, says, changed=[])
-    told = d.ENDPOINT_TOLD
-    yield one("attempt_failing", "Delivery failing", "投递多次失败", told, "A delivery has failed four times.")
+    says = "A delivery has failed four times."
+    yield one("attempt_failing", "Delivery failing", "投递多次失败", d.DELIVERY_FAILED, says)
     says = "A delivery has failed for good; `:resend` and `:recover` send it again."
-    yield one("exhausted", "Delivery given up", "投递已放弃", told, says, attempts=10)
-    says = "It has done nothing but fail for half, 70, 90 or 100 % of the five days after which it is disabled."
-    yield one("failing", "Webhook endpoint failing", "接收端持续失败", told, says, percent=50)
+    yield one("exhausted", "Delivery given up", "投递已放弃", d.DELIVERY_FAILED, says, attempts=10)
+    says = "It has done nothing but fail for 50, 70, 90 or 100 % of the five days after which it is disabled."
+    yield one("failing", "Webhook endpoint failing", "接收端持续失败", d.ENDPOINT_FAILING, says, percent=50)
     says = "So much fails there that deliveries wait until `until`, when one is tried."
-    yield one("paused", "Deliveries paused", "投递已暂停", told, says)
-    yield one("recovered", "Webhook endpoint recovered", "接收端已恢复", told, "A delivery succeeded after failures.")
+    yield one("paused", "Deliveries paused", "投递已暂停", d.ENDPOINT_PAUSED, says)
+    says = "A delivery succeeded after failures."
+    yield one("recovered", "Webhook endpoint recovered", "接收端已恢复", d.ENDPOINT_RECOVERED, says)
     jobs, status = d.WEBHOOK_JOB, {"kind": "recover", "status": "queued"}
     says = "Deliveries will be made again."
     yield _type("webhook_job.created", "Redelivery asked for", "重新投递已排队", jobs, says, **status)

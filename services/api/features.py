@@ -24,6 +24,7 @@ from services.api.products.routes import router as products
 from services.api.scores.routes import router as scores
 from services.api.tasks.routes import router as tasks
 from services.api.teams.routes import router as teams
+from services.api.webhooks.deliveries.routes import router as webhook_deliveries
 from services.api.webhooks.routes import router as webhook_endpoints
 from services.api.workspaces.routes import router as workspaces
 
@@ -48,6 +49,7 @@ ROUTERS = (
     event_types,
     stream_tickets,
     webhook_endpoints,
+    webhook_deliveries,
     attributes,
     policy,
     catalog,

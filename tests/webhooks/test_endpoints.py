@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 
-from shared.ids import new_id
 from tests.support.caller import Caller
 
 PATH = "/v1/webhook-endpoints"

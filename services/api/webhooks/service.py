@@ -16,7 +16,7 @@ from services.api.delivery.addresses import Rules
 from services.api.errors import Conflict, invalid
 from services.api.resources import changes_of
 from services.api.settings import ApiSettings
-from services.api.webhooks import keys, validation
+from services.api.webhooks import keys, redelivery, validation
 from services.api.webhooks.keys import NewKey
 from services.api.webhooks.resource import ENDPOINTS
 from services.api.webhooks.schemas import WebhookEndpointCreate, WebhookEndpointPatch, WebhookSecretRotation
@@ -158,7 +158,13 @@ async def patch(
     if "disabled" in changes and changes["disabled"] != before["disabled"]:
         action = "disabled" if changes["disabled"] else "enabled"
         changes |= await (_held(tx) if changes["disabled"] else _let_go(tx, id_))
-    return await resources.change(tx, ENDPOINTS, before, changes, action=action)
+    row = await resources.change(tx, ENDPOINTS, before, changes, action=action)
+    if row["thin"] != before["thin"]:
+        await redelivery.change_edition(tx, row)
+    if action == "disabled":
+        # As the engine tells it, which has reasons of its own.
+        tx.effects.events[-1].data["reason"] = row["disabled_reason"]
+    return row
 
 
 async def _held(tx: Tx) -> dict[str, Any]:
