@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.scoring.core.codes import CAUSES, Band, SubjectKind
+from services.scoring.core.deficit import Experience
 from services.scoring.core.facts import NO_UUID
 from services.scoring.core.focus import Departed, Seating, Subjects
 from services.scoring.core.moves import Triage, triage
@@ -87,9 +88,10 @@ def rank(
     departures: dict[bytes, str],
     pins: dict[bytes, list[Pin]],
     policies: dict[bytes, Policy],
+    experience: Experience,
     now: float,
 ) -> Ranking:
-    """Triages every owner of `policies`.
+    """Triages every owner of `policies`; `experience` tells what each still needs.
 
     `fresh` are the subjects judged just now; `seats` (`snapshots.SEATS`) all seats those owners hold; `replaced` the
     ids whose seat is not to be trusted any more, since they are fresh or gone; `departures` says why the gone ones
@@ -114,7 +116,7 @@ def rank(
         leaving = seats[left & (of_seat == number)]
         outcome = _triage_owner(subjects, rows, leaving, pins, policy, now)
         moves += [_moves(subjects[rows], outcome, owner), _departures(leaving, departures, owner)]
-        loads[owner] = _load(subjects[rows], outcome.seating)
+        loads[owner] = _load(subjects[rows], outcome.seating, owner, policy, experience)
     _find_changes(subjects, now)
     return Ranking(
         subjects,
@@ -243,18 +245,24 @@ def _find_changes(subjects: Rows, now: float) -> None:
     subjects["changed"] |= moved | (subjects["rank"] != subjects["previous_rank"]) | ~same_due
 
 
-def _load(mine: Rows, seating: Seating) -> dict[str, Any]:
-    """What the triage found of one owner: how many sit where, and which seats lack a subject."""
+def _load(mine: Rows, seating: Seating, owner: bytes, policy: Policy, experience: Experience) -> dict[str, Any]:
+    """What the triage found of one owner: how many sit where, which seats lack a subject, and how many new customers
+    it takes to make up for them at the owner's own rates."""
     counts = {band.name.lower(): int(np.count_nonzero(seating.band == band)) for band in Band if band is not Band.NONE}
     classes = mine["class_code"][mine["kind"] == SubjectKind.OPPORTUNITY]
     counts["customers"] = int(np.count_nonzero(mine["kind"] == SubjectKind.CUSTOMER))
     counts["subjects"] = len(mine)
     counts |= {f"class_{code}": int(np.count_nonzero(classes == place)) for place, code in enumerate("abc")}
+    # A customer without an open opportunity stands at the beginning of the way.
+    base = (counts["class_a"] + counts["customers"], counts["class_b"], counts["class_c"])
+    deficit = experience.deficit(owner, base, policy.capacities[-1])
     engage, track, monitor = seating.vacant
     return {
         "counts": counts,
         "shortages": {
             "vacant": {"engage": engage, "track": track, "monitor": monitor},
             "lacking_class": {"engage": seating.lacking_class[0], "track": seating.lacking_class[1]},
+            "needed_new_customers": deficit.needed_new_customers,
+            "rates": dict(zip(("a_to_b", "b_to_c", "c_to_d"), deficit.rates, strict=True)),
         },
     }

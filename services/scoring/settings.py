@@ -25,7 +25,9 @@ class ScoringSettings(Settings):
     rescore_shares: int = Field(default=3, ge=1, le=16, description="Transactions that share a part of a re-score.")
     sweep_seconds: float = Field(default=0.5, gt=0, le=1, description="Looks for marks at least this often.")
     poison_seconds: float = Field(default=60, gt=0, description="A mark that can't be judged rests for this long.")
-    medians_seconds: float = Field(default=60, ge=0, description="How long the medians of a workspace are reused.")
+    medians_seconds: float = Field(
+        default=60, ge=0, description="How long medians and rates of a workspace are reused."
+    )
     metrics_port: int = Field(default=0, ge=0, le=65_535, description="Port of /livez, /readyz, /metrics; 0 for none.")
     stop_seconds: float = Field(default=10, gt=0, description="A drain may take this long to end at a stop.")
 

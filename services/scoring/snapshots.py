@@ -11,6 +11,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
+from services.scoring.core.deficit import Experience
 from services.scoring.core.facts import NO_UUID, OpportunityFacts, unknown_facts
 from services.scoring.core.policy import Policy
 from services.scoring.facts_query import FACTS, FACTS_QUERY, MEDIAN_FIELDS, MEDIANS, MEDIANS_QUERY
@@ -116,6 +117,19 @@ _OWNERS_AFTER = sql(
 _OWNERLESS_AFTER = sql(
     "SELECT id FROM sales.opportunities WHERE workspace_id = :workspace_id AND owner_id IS NULL AND status = 'open'"
     " AND (CAST(:after AS uuid) IS NULL OR id > CAST(:after AS uuid)) ORDER BY id LIMIT :limit"
+)
+
+
+# How far each rep's closed opportunities came, by what their last stage evidences: of the newest, for a bounded cost.
+_EXPERIENCE: Final = sql(
+    f"SELECT coalesce(o.owner_id, {_NONE}) AS owner_id, count(*) AS closed,"
+    " count(*) FILTER (WHERE o.status = 'won' OR s.evidences_class IN ('B', 'C')) AS to_b,"
+    " count(*) FILTER (WHERE o.status = 'won' OR s.evidences_class = 'C') AS to_c,"
+    " count(*) FILTER (WHERE o.status = 'won') AS won"
+    " FROM (SELECT workspace_id, owner_id, stage_id, status FROM sales.opportunities"
+    "  WHERE workspace_id = :workspace_id AND deleted_at IS NULL ORDER BY id DESC LIMIT 50000) o"
+    " LEFT JOIN sales.stages s ON s.workspace_id = o.workspace_id AND s.id = o.stage_id"
+    " WHERE o.status IN ('won', 'lost', 'abandoned') GROUP BY 1"
 )
 
 
@@ -240,6 +254,16 @@ async def read_median_facts(tx: Tx, workspace: Workspace) -> OpportunityFacts:
     for name in ("process_id", *MEDIAN_FIELDS):
         rows[name] = found[name]
     return OpportunityFacts(rows)
+
+
+async def read_experience(tx: Tx) -> Experience:
+    """How the workspace's closed opportunities, and each rep's, went from class to class."""
+    return Experience.of(
+        {
+            row["owner_id"].bytes: (row["closed"], row["to_b"], row["to_c"], row["won"])
+            for row in await tx.rows(_EXPERIENCE)
+        }
+    )
 
 
 async def read_pins(tx: Tx, owners: list[UUID]) -> dict[bytes, list[Pin]]:

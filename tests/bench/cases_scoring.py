@@ -112,7 +112,7 @@ async def full_rescore(stack: Stack, results: Results) -> None:
         rates = []
         for _ in range(_DAYS):
             clock.days += 1
-            context.medians.clear()
+            context.usual.clear()
             judged, seconds = await _rescore(stack, context)
             rates.append(judged / seconds)
         results.report("full re-score, all changed", statistics.median(rates), "opportunities/s")

@@ -177,7 +177,10 @@ class BaseDeficit(BaseModel):
     below_capacity: bool
     empty_seats: int
     needed_new_customers: int | None = Field(
-        default=None, description="New customers needed at the rep's own conversion rates; null until those are known."
+        default=None,
+        description="New customers of class A that it takes, at the rep's own rates from class to class, for as many"
+        " wins as a full base of new customers would bring, beyond what the present base is expected to win. Null"
+        " before the first triage.",
     )
 
 

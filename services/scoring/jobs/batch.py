@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from services.scoring import snapshots
 from services.scoring.causes import Causes
 from services.scoring.core.codes import Band, CustomerClass, SubjectKind
+from services.scoring.core.deficit import Experience
 from services.scoring.core.facts import NO_UUID, OpportunityFacts
 from services.scoring.core.judge import Judgement
 from services.scoring.core.medians import Medians
@@ -44,6 +45,7 @@ class Batch:
 
     workspace: Workspace
     medians: Medians
+    experience: Experience
     judge: Judge
     gone: Rows
     customers: Rows
@@ -68,7 +70,9 @@ class Batch:
         return ids
 
 
-async def gather(tx: Tx, workspace: Workspace, selection: Selection, medians: Medians, judge: Judge) -> Batch:
+async def gather(
+    tx: Tx, workspace: Workspace, selection: Selection, medians: Medians, experience: Experience, judge: Judge
+) -> Batch:
     """Reads and judges what the selection reaches, and reads the seats of all owners concerned."""
     facts = await snapshots.read_facts(tx, workspace, selection)
     said = await snapshots.read_said(tx, facts, selection.owners)
@@ -91,6 +95,7 @@ async def gather(tx: Tx, workspace: Workspace, selection: Selection, medians: Me
     batch = Batch(
         workspace=workspace,
         medians=medians,
+        experience=experience,
         judge=judge,
         gone=gone,
         customers=customers,
@@ -231,6 +236,7 @@ def _rank(batch: Batch, departures: dict[bytes, str]) -> Ranking:
         departures,
         batch.pins,
         batch.policies,
+        batch.experience,
         batch.workspace.now_days,
     )
 

@@ -14,6 +14,7 @@ import structlog
 from prometheus_client import Counter
 
 from services.scoring import marks, snapshots, store
+from services.scoring.core.deficit import Experience
 from services.scoring.core.judge import judge
 from services.scoring.core.medians import Medians, medians_of
 from services.scoring.jobs.batch import causes_of, gather, rank_batch, scores_of, spoiled_marks
@@ -45,6 +46,15 @@ class Spoiled(Exception):
         self.plan = plan
 
 
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """What is usual in a workspace, kept for a while: `medians` stand in for what is unknown, `experience` tells how
+    often one class leads to the next."""
+
+    medians: Medians
+    experience: Experience
+
+
 @dataclass(slots=True)
 class Context:
     """What drains share within a process."""
@@ -53,7 +63,7 @@ class Context:
     settings: ScoringSettings
     clock: Clock
     judge: Judge = judge
-    medians: dict[UUID, tuple[float, Medians]] = field(default_factory=dict)
+    usual: dict[UUID, tuple[float, Usual]] = field(default_factory=dict)
     models_written: set[UUID] = field(default_factory=set)
     # Called before the commit: where tests pull the plug.
     before_commit: Callable[[], None] | None = None
@@ -203,14 +213,14 @@ async def _do(context: Context, tx: Tx, workspace: Workspace, plan: Plan) -> Out
     """Does a plan and takes away its marks. `tx` holds the lock of the workspace until then."""
     if workspace.id not in context.models_written:
         await store.write_model(tx, workspace)
-    medians = await _medians(context, tx, workspace)
+    usual = await _usual(context, tx, workspace)
     shares = plan.shares(context.settings.rescore_shares)
     if len(shares) == 1:
-        done = await _apply(context, tx, workspace, medians, plan.marks, shares[0])
+        done = await _apply(context, tx, workspace, usual, plan.marks, shares[0])
     else:
         # Each share is a transaction of its own. Should one be lost, the cursor has not moved: all are done again.
         found = await asyncio.gather(
-            *(_share(context, workspace, medians, plan.marks, share) for share in shares), return_exceptions=True
+            *(_share(context, workspace, usual, plan.marks, share) for share in shares), return_exceptions=True
         )
         done = Done()
         for result in found:
@@ -247,23 +257,23 @@ async def _do(context: Context, tx: Tx, workspace: Workspace, plan: Plan) -> Out
 
 
 async def _share(
-    context: Context, workspace: Workspace, medians: Medians, taken: list[Taken], selection: Selection
+    context: Context, workspace: Workspace, usual: Usual, taken: list[Taken], selection: Selection
 ) -> Done:
     async with context.database.transaction(workspace.id, workspace.now) as tx:
         await tx.connection.execute(CREATE_TABLES)
-        return await _apply(context, tx, workspace, medians, taken, selection)
+        return await _apply(context, tx, workspace, usual, taken, selection)
 
 
 async def _apply(
     context: Context,
     tx: Tx,
     workspace: Workspace,
-    medians: Medians,
+    usual: Usual,
     taken: list[Taken],
     selection: Selection,
 ) -> Done:
     """Gathers, decides and writes what a selection comes to."""
-    batch = await gather(tx, workspace, selection, medians, context.judge)
+    batch = await gather(tx, workspace, selection, usual.medians, usual.experience, context.judge)
     ranking = await rank_batch(tx, batch)
     scores = scores_of(batch)
     causes = causes_of(batch, ranking, taken)
@@ -276,14 +286,15 @@ async def _apply(
     return Done(len(batch.facts), len(ranking.moves), seats, batch.spoiled)
 
 
-async def _medians(context: Context, tx: Tx, workspace: Workspace) -> Medians:
-    """The workspace's medians, not older than the settings say."""
-    known = context.medians.get(workspace.id)
+async def _usual(context: Context, tx: Tx, workspace: Workspace) -> Usual:
+    """What is usual in the workspace, not older than the settings say."""
+    known = context.usual.get(workspace.id)
     if known is not None and time.monotonic() - known[0] < context.settings.medians_seconds:
         return known[1]
     medians = medians_of(await snapshots.read_median_facts(tx, workspace), workspace.policy, workspace.now_days)
-    context.medians[workspace.id] = (time.monotonic(), medians)
-    return medians
+    usual = Usual(medians, await snapshots.read_experience(tx))
+    context.usual[workspace.id] = (time.monotonic(), usual)
+    return usual
 
 
 def _count(outcome: Outcome, taken: list[Taken]) -> None:
