@@ -8,10 +8,10 @@ from services.api.audit.routes import router as audit
 from services.api.catalog.routes import router as catalog
 from services.api.contacts.routes import router as contacts
 from services.api.customers.routes import router as customers
+from services.api.duplicates.routes import router as duplicates
 from services.api.events.routes import router as events
 from services.api.events.routes import tickets_router as stream_tickets
 from services.api.events.routes import types_router as event_types
-from services.api.duplicates.routes import router as duplicates
 from services.api.focus.routes import router as focus
 from services.api.imports.routes import router as imports
 from services.api.interactions.routes import router as interactions
