@@ -170,15 +170,15 @@ def _select_related(related: Related, reach: Reach) -> Executable:
     given = [bindparam(f"of_{name}", type_=postgresql.ARRAY(_UUID)) for name in related.names]
     parent = func.unnest(*given).table_valued(*(column(name, _UUID) for name in related.names), name="parent")
     parent = parent.render_derived()
-    place = func.row_number().over(order_by=related.order).label("place")
-    few = related.resource.prepare(scoped(table, reach, *table.c, place)).where(related.condition(parent.c))
+    nth = func.row_number().over(order_by=related.order).label("nth_of_parent")
+    few = related.resource.prepare(scoped(table, reach, *table.c, nth)).where(related.condition(parent.c))
     if related.resource.soft:
         few = few.where(table.c.deleted_at.is_(None))
     found = few.order_by(*related.order).limit(related.most + 1).lateral("found")
     return (
         select(parent.c.id.label("parent_id"), *found.c)
         .select_from(parent.join(found, true()))
-        .order_by(parent.c.id, found.c.place)
+        .order_by(parent.c.id, found.c.nth_of_parent)
     )
 
 

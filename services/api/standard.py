@@ -84,7 +84,8 @@ class Routes:
         readable = self.readable
 
         async def run(request: Request, principal: Any, tx: EdgeTransaction, params: Any) -> Response:
-            return answer(await sync.changes(tx, principal, readable, params, request.app.state.cursors))
+            body = await sync.changes(tx, principal, readable, params, request.app.state.cursors)
+            return answer(body, headers={"ETag": sync.tag_of_changes(body)})
 
         says = sync.SAYS.format(plural=self.plural.lower())
         model = _several(sync.Changes, self.model)

@@ -37,11 +37,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
+from services.api.conditional import tag_of
 from services.api.errors import SyncExpired
 from services.api.expand import FieldNames, trimmed
 from services.api.pagination import DEFAULT_LIMIT, MOST, Cursors, Storable, binding_of
 from services.api.reads import Readable
 from services.api.resources import Resource
+from services.api.wire import dump
 from shared.db import Row, Tx, sql, statement
 from shared.models import audit_entries, customers, opportunities, opportunity_members
 from shared.tenancy import WORKSPACE, Principal, Reach, owned, visible
@@ -255,6 +257,12 @@ async def changes(
         "next_cursor": cursors.seal(binding, [(reached or Position(towards)).dumped(), reach]),
         "has_more": has_more,
     }
+
+
+def tag_of_changes(body: dict[str, Any]) -> str:
+    """A weak ETag: which rows come in which version. The cursor is new each time, and an older one goes on as well."""
+    come = [[row["id"], row["version"]] for row in (*body["data"], *body["deleted"])]
+    return f"W/{tag_of(dump([come, body['has_more']]))}"
 
 
 async def _begin(tx: Tx, since: Since | None) -> Since:
