@@ -6,7 +6,7 @@ entering the workspace (row-level security) is a single round trip. Nothing else
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import lru_cache, wraps
@@ -101,6 +101,11 @@ class Tx:
         given.setdefault("workspace_id", self.workspace_id)
         return await self.connection.fetchval(query.sql, *query.values(given))
 
+    async def commit(self, last: str | None = None) -> None:
+        """Ends the transaction, with a last statement in the same round trip where one is given."""
+        self.statements += last is not None
+        await commit(self.connection, last)
+
     async def run(self, query: Query, **given: Any) -> int:
         """Runs a statement; the number of rows it touched."""
         self.statements += 1
@@ -110,10 +115,11 @@ class Tx:
         return int(last) if last.isdigit() else 0
 
 
-def begin_sql(workspace_id: UUID, then: Sequence[str] = ()) -> str:
-    """Opens the transaction and enters the workspace, in one round trip; `then` rides along (no parameters there)."""
-    entered = f"BEGIN; SELECT set_config('app.workspace_id', '{workspace_id}', true)"
-    return "; ".join((entered, *then))
+def begin_sql(workspace_id: UUID, *then: str) -> str:
+    """Opens the transaction and enters the workspace, in one round trip. `then` are calls without parameters that
+    ride along, in order."""
+    calls = ", ".join((f"set_config('app.workspace_id', '{workspace_id}', true)", *then))
+    return f"BEGIN; SELECT {calls}"
 
 
 class Database:
@@ -142,12 +148,13 @@ class Database:
         await self.pool.close()
 
 
-async def commit(connection: Connection) -> None:
-    """Commits. Raises InFailedSQLTransactionError where a statement had failed and nobody let it through.
+async def commit(connection: Connection, last: str | None = None) -> None:
+    """Commits; a `last` statement (no parameters, see `json_literal`) rides along in the same round trip.
 
-    PostgreSQL answers such a COMMIT with ROLLBACK, which is no error to the driver: a 2xx without its row.
+    Raises InFailedSQLTransactionError where a statement had failed and nobody let it through: PostgreSQL answers such
+    a COMMIT with ROLLBACK, which is no error to the driver: a 2xx without its row.
     """
-    answer = await connection.execute("COMMIT")
+    answer = await connection.execute("COMMIT" if last is None else f"{last}; COMMIT")
     if answer != "COMMIT":
         raise asyncpg.InFailedSQLTransactionError("a statement of this transaction had failed: nothing was committed")
 
@@ -158,6 +165,12 @@ async def rollback(connection: Connection) -> None:
         await connection.execute("ROLLBACK")
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
         connection.terminate()
+
+
+def json_literal(document: Any) -> str:
+    """A document as a constant of SQL. JSON text holds no control characters, and a backslash is one like any other
+    (every connection of ours sets `standard_conforming_strings`), so that the quote is all there is to double."""
+    return "'" + _dump_json(document).replace("'", "''") + "'"
 
 
 def _dump_json(value: Any) -> str:
@@ -175,7 +188,12 @@ async def _nothing_to_reset(_: Any) -> None:
 
 def connect_arguments(url: str, role: str, statement_cache: int = 512) -> dict[str, Any]:
     """asyncpg's arguments for `url`; the role is entered with the connection (SET ROLE in the start-up packet)."""
-    settings = {"jit": "off", "application_name": "sixteen", "TimeZone": "UTC"}
+    settings = {
+        "jit": "off",
+        "application_name": "sixteen",
+        "TimeZone": "UTC",
+        "standard_conforming_strings": "on",
+    }
     if role:
         settings["role"] = role
     host = parse_qs(urlsplit(url).query).get("host")

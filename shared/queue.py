@@ -7,14 +7,17 @@ themselves. This file and the two `worker.py` are all that knows arq.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import msgpack
 import structlog
 from arq.connections import ArqRedis
+from arq.constants import job_key_prefix
+from arq.jobs import serialize_job
 from redis.exceptions import RedisError
 
 from shared import telemetry
@@ -30,6 +33,8 @@ CONNECT_SECONDS = 2.0
 # No answer is waited for longer: a host that is gone without a word would else be waited for for ever. The client's
 # own `socket_timeout` is no way to do it: it sends within `asyncio.wait_for`, which on Python 3.11 loses cancellations.
 ANSWER_SECONDS = 3.0
+# A nudge that nobody heard for this long is stale: the sweepers have been there.
+_NUDGE_LIVES_MS = 600_000
 
 log = structlog.get_logger(__name__)
 
@@ -88,13 +93,28 @@ def _nobody(_: UUID) -> None:
     """Nobody in this process streams events."""
 
 
+async def _send(redis: ArqRedis, told: Iterable[UUID], wanted: Iterable[tuple[str, str]]) -> None:
+    """Publishes, and enqueues as arq does, in one round trip: a nudge's id is new, so there is nothing to look up."""
+    now = int(time.time() * 1000)
+    async with redis.pipeline(transaction=False) as pipe:
+        if told:
+            pipe.publish(EVENTS_CHANNEL, " ".join(map(str, told)))
+        for queue, job in wanted:
+            id_ = uuid4().hex
+            pipe.psetex(
+                job_key_prefix + id_, _NUDGE_LIVES_MS, serialize_job(job, (), {}, None, now, serializer=serialize)
+            )
+            pipe.zadd(queue, {id_: now})
+        await pipe.execute()
+
+
 class Nudger:
     """Tells the workers, after a commit, that there is something to do.
 
     Nudges within `gather` seconds become one. A failure is counted and forgotten: the sweeper finds the work.
     """
 
-    def __init__(self, url: str, gather: float = 0.002) -> None:
+    def __init__(self, url: str, gather: float = 0.01) -> None:
         self._url = url
         self._gather = gather
         self._wanted: set[tuple[str, str]] = set()
@@ -149,10 +169,7 @@ class Nudger:
             try:
                 redis = await self._connection()
                 async with asyncio.timeout(ANSWER_SECONDS):
-                    if told:
-                        await redis.publish(EVENTS_CHANNEL, " ".join(map(str, told)))
-                    for queue, job in wanted:
-                        await redis.enqueue_job(job, _queue_name=queue)
+                    await _send(redis, told, wanted)
             except (RedisError, OSError, TimeoutError) as error:
                 telemetry.NUDGES_LOST.inc(len(wanted))
                 log.warning("nudge_lost", error=str(error))

@@ -13,6 +13,44 @@ down_revision = "2026_11_22_0004"
 branch_labels = None
 depends_on = None
 
+# What a transaction leaves for later, written by one call. All of it comes in one document: one value is far cheaper to
+# send than a column of arrays each.
+# Marks are written in the order of their key: two transactions that mark the same subjects wait, not deadlock.
+WRITE_EFFECTS = """
+CREATE FUNCTION events.write_effects(given jsonb) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+DECLARE
+  workspace uuid := given ->> 'workspace_id';
+  at timestamptz := given ->> 'recorded_at';
+  actor uuid := given ->> 'actor_id';
+  request text := given ->> 'request_id';
+  answer jsonb := given -> 'answer';
+BEGIN
+  INSERT INTO events.outbox (workspace_id, id, recorded_at, type, subject_type, subject_id, resource_version,
+    owner_id, actor_id, request_id, traceparent, occurred_at, data, version)
+  SELECT workspace, e.id, at, e.type, e.subject_type, e.subject_id, e.resource_version, e.owner_id, actor, request,
+    given ->> 'traceparent', e.occurred_at, e.data, e.version
+  FROM jsonb_to_recordset(given -> 'events') AS e(id uuid, type text, subject_type text, subject_id uuid,
+    resource_version bigint, owner_id uuid, occurred_at timestamptz, data jsonb, version smallint);
+  INSERT INTO sales.audit_entries (workspace_id, id, recorded_at, actor_id, request_id, action, subject_type,
+    subject_id, version, changes)
+  SELECT workspace, a.id, at, actor, request, a.action, a.subject_type, a.subject_id, a.version, a.changes
+  FROM jsonb_to_recordset(given -> 'audit') AS a(id uuid, action text, subject_type text, subject_id uuid,
+    version int, changes jsonb);
+  INSERT INTO scoring.dirty_marks AS d (workspace_id, subject_type, subject_id, lane, cause, marked_at)
+  SELECT workspace, m.subject_type, m.subject_id, m.lane, m.cause, now()
+  FROM jsonb_to_recordset(given -> 'marks') AS m(subject_type text, subject_id uuid, lane smallint, cause jsonb)
+  ORDER BY m.subject_type, m.subject_id
+  ON CONFLICT (workspace_id, subject_type, subject_id) DO UPDATE
+  SET version = excluded.version, lane = least(d.lane, excluded.lane), cause = excluded.cause,
+    marked_at = least(d.marked_at, excluded.marked_at);
+  IF answer IS NOT NULL THEN
+    INSERT INTO sales.idempotency_keys (workspace_id, digest, request_hash, status, headers, body, recorded_at)
+    VALUES (workspace, decode(answer ->> 'digest', 'hex'), decode(answer ->> 'request_hash', 'hex'),
+      (answer ->> 'status')::int, answer -> 'headers', convert_to(answer ->> 'body', 'UTF8'), now());
+  END IF;
+END $$
+"""
+
 
 def upgrade() -> None:
     op.execute("ALTER TABLE events.outbox ADD COLUMN version smallint DEFAULT 1 NOT NULL")
@@ -35,9 +73,13 @@ def upgrade() -> None:
     )
     op.create_index("ix_stream_tickets_expiry", "stream_tickets", ["workspace_id", "expires_at"], schema="events")
     protect("events.stream_tickets", "SELECT, INSERT, DELETE TO sixteen_api")
+    op.execute(WRITE_EFFECTS)
+    op.execute("REVOKE ALL ON FUNCTION events.write_effects(jsonb) FROM PUBLIC")
+    op.execute("GRANT EXECUTE ON FUNCTION events.write_effects(jsonb) TO sixteen_api")
 
 
 def downgrade() -> None:
+    op.execute("DROP FUNCTION events.write_effects(jsonb)")
     op.drop_table("stream_tickets", schema="events")
     op.drop_index("ix_outbox_subject", "outbox", schema="events")
     op.execute(

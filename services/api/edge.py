@@ -34,8 +34,8 @@ from services.api.errors import (
 )
 from services.api.state import State
 from shared.clock import Clock
-from shared.db import Connection, Tx, begin_sql, commit, rollback, sql
-from shared.outbox import WRITE_EFFECTS, WRITE_EFFECTS_AND_ANSWER, effect_values
+from shared.db import Connection, Tx, begin_sql, json_literal, rollback, sql
+from shared.outbox import WRITE_EFFECTS, effects_document
 from shared.queue import DRAIN, SCORING_QUEUE
 from shared.tenancy import Principal
 
@@ -176,8 +176,7 @@ async def _finish(request: Request, response: Response) -> None:
     if tx is None:
         return
     state: State = request.app.state.sixteen
-    await _write_effects(tx, request, response)
-    await commit(tx.connection)
+    await tx.commit(_last_statement(tx, request, response))
     request.scope.pop("sixteen.tx")
     await state.database.pool.release(tx.connection)  # type: ignore[arg-type]
     if tx.effects.events:
@@ -186,30 +185,26 @@ async def _finish(request: Request, response: Response) -> None:
         state.nudger.nudge(SCORING_QUEUE, DRAIN)
 
 
-async def _write_effects(tx: EdgeTx, request: Request, response: Response) -> None:
+def _last_statement(tx: EdgeTx, request: Request, response: Response) -> str | None:
+    """What writes the effects, and the answer under its key: it rides with the commit."""
     keyed = tx.digest is not None and response.status_code < 500
     if not (tx.effects or keyed):
-        return
-    values = effect_values(
-        tx.effects,
-        recorded_at=tx.now,
+        return None
+    document = effects_document(
+        tx,
         actor_id=tx.principal.member_id,
         request_id=request.scope["sixteen.request_id"],
         traceparent=request.scope["sixteen.traceparent"],
     )
-    if not keyed:
-        await tx.run(WRITE_EFFECTS, **values)
-        return
-    headers = {name: value for name, value in response.headers.items() if name in STORED_HEADERS}
-    await tx.run(
-        WRITE_EFFECTS_AND_ANSWER,
-        **values,
-        digest=tx.digest,
-        request_hash=tx.request_hash,
-        status=response.status_code,
-        headers=headers,
-        body=bytes(response.body),
-    )
+    if keyed:
+        document["answer"] = {
+            "digest": (tx.digest or b"").hex(),
+            "request_hash": (tx.request_hash or b"").hex(),
+            "status": response.status_code,
+            "headers": {name: value for name, value in response.headers.items() if name in STORED_HEADERS},
+            "body": bytes(response.body).decode(),
+        }
+    return WRITE_EFFECTS.format(document=json_literal(document))
 
 
 async def authorize(request: Request, scopes: SecurityScopes) -> Principal:
@@ -249,7 +244,7 @@ async def begin(request: Request) -> Tx:
     tx.digest = key_digest(key, request, principal)
     tx.request_hash = await body_hash(request)
     try:
-        await connection.execute(begin_sql(principal.workspace_id, hold_key(tx)))
+        await connection.execute(begin_sql(principal.workspace_id, *hold_key(tx)))
     except asyncpg.LockNotAvailableError:
         raise RequestInFlight from None
     return tx
@@ -277,7 +272,8 @@ def hold_key(tx: EdgeTx) -> list[str]:
     the unique key refuses it, everything is rolled back, and the first answer is given again.
     """
     lock = int.from_bytes(hashlib.sha256(tx.workspace_id.bytes + (tx.digest or b"")).digest()[:8], "big", signed=True)
-    return ["SET LOCAL lock_timeout = '2s'", f"SELECT pg_advisory_xact_lock({lock})", "SET LOCAL lock_timeout = 0"]
+    within = "set_config('lock_timeout', '{}', true)"
+    return [within.format("2s"), f"pg_advisory_xact_lock({lock})", within.format("0")]
 
 
 EdgeTransaction = Annotated[Tx, Depends(begin)]

@@ -24,5 +24,10 @@ def statements() -> Iterator[list[str]]:
 
         return patch.object(Tx, name, run)
 
-    with recording("rows"), recording("row"), recording("value"), recording("run"):
+    async def commit(tx: Tx, last: str | None = None) -> None:
+        seen.extend(each for each in (last,) if each is not None)
+        await end(tx, last)
+
+    end = Tx.commit
+    with recording("rows"), recording("row"), recording("value"), recording("run"), patch.object(Tx, "commit", commit):
         yield seen

@@ -12,10 +12,24 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Executable, bindparam, literal_column
+from sqlalchemy import (
+    DateTime,
+    Executable,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    column,
+    func,
+    literal_column,
+    null,
+    or_,
+    select,
+    true,
+)
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSONB
 
-from services.api import resources
 from services.api.errors import MilestoneIrreversible, NotFound, TransitionNotAllowed, invalid, wrong
 from services.api.opportunities.resource import OPPORTUNITIES
 from services.api.opportunities.service import require_customer
@@ -27,9 +41,10 @@ from shared.catalog.selling import CLOSE_REASONS
 from shared.db import Row, Tx, sql, statement
 from shared.effects import AuditEntry, Event
 from shared.ids import new_id
-from shared.models import opportunities
+from shared.models import opportunities, stages
 from shared.tenancy import Principal, Reach, scoped
 
+_TIME = DateTime(timezone=True)
 VOID_WITHIN = timedelta(hours=24)
 REOPEN_DAYS = 90
 # The process's stages in order, each with its standing passage, as one document beside the opportunity itself.
@@ -40,7 +55,8 @@ _COURSE = """
   FROM sales.stages s
   LEFT JOIN sales.transitions t ON t.workspace_id = s.workspace_id AND t.stage_id = s.id
     AND t.opportunity_id = opportunities.id AND t.action = 'pass'
-    AND NOT EXISTS (SELECT FROM sales.transitions c WHERE c.workspace_id = t.workspace_id AND c.passage_id = t.id)
+    AND NOT EXISTS (
+      SELECT FROM sales.transitions c WHERE c.workspace_id = t.workspace_id AND c.passage_id = t.id OFFSET 0)
   WHERE s.workspace_id = opportunities.workspace_id AND s.process_id = opportunities.process_id)
 """
 _REOPEN_DAYS = (
@@ -61,14 +77,58 @@ def _select_with_course(reach: Reach) -> Executable:
     )
 
 
+@statement
+def _pass_where_sound(reach: Reach) -> Executable:
+    """Passes the milestone of the stage it stands in, if it is open, within reach, and this is the stage meant."""
+    table = opportunities
+    now, occurred_at = bindparam("now", type_=_TIME), bindparam("occurred_at", type_=_TIME)
+    stage_id = bindparam("stage_id", type_=table.c.stage_id.type)
+    standing = (
+        scoped(table, reach, table.c.workspace_id, table.c.id, table.c.process_id, table.c.stage_id)
+        # What came before may have been recorded by a clock that is fast: this is then taken to follow at once.
+        .add_columns(func.coalesce(occurred_at, func.greatest(now, table.c.stage_entered_at)).label("passed_at"))
+        .where(table.c.id == bindparam("id"), table.c.deleted_at.is_(None), table.c.status == "open")
+        .where(or_(stage_id.is_(None), table.c.stage_id == stage_id))
+        .where(or_(occurred_at.is_(None), occurred_at >= table.c.stage_entered_at))
+        .with_for_update(of=table)
+        .subquery()
+    )
+    ids = postgresql.ARRAY(postgresql.UUID(as_uuid=True))
+    recorded = func.sales.record_transitions(
+        standing.c.workspace_id,
+        standing.c.id,
+        cast(postgresql.array([bindparam("transition_id", type_=ids.item_type)]), ids),
+        cast(postgresql.array([standing.c.stage_id]), ids),
+        cast(postgresql.array([null()]), ids),
+        "pass",
+        bindparam("reason", type_=Text()),
+        bindparam("note", type_=Text()),
+        bindparam("evidence", type_=JSONB()),
+        bindparam("member_id", type_=ids.item_type),
+        standing.c.passed_at,
+        now,
+    )
+    after = recorded.table_valued(*(column(each.name, each.type) for each in table.c)).lateral("after")
+    passed = stages.c.id == standing.c.stage_id
+    return (
+        select(
+            *after.c,
+            standing.c.passed_at,
+            stages.c.id.label("passed_id"),
+            stages.c.key,
+            stages.c.irreversible,
+            stages.c.wins,
+        )
+        .select_from(standing)
+        .join(stages, and_(stages.c.workspace_id == standing.c.workspace_id, passed))
+        .join(after, true())
+    )
+
+
+# Records the rows and gives the opportunity as the trigger leaves it.
 RECORD = sql(
-    """
-    INSERT INTO sales.transitions (workspace_id, id, opportunity_id, action, stage_id, passage_id, reason, note,
-      evidence, member_id, occurred_at, recorded_at)
-    SELECT :workspace_id, r.id, :opportunity_id, :action, r.stage_id, r.passage_id, CAST(:reason AS text),
-      CAST(:note AS text), CAST(:evidence AS jsonb), :member_id, :occurred_at, :recorded_at
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:stages AS uuid[]), CAST(:passages AS uuid[])) AS r(id, stage_id, passage_id)
-    """
+    "SELECT * FROM sales.record_transitions(:workspace_id, :opportunity_id, :ids, :stages, :passages, :action, :reason,"
+    " :note, CAST(:evidence AS jsonb), :member_id, :occurred_at, :recorded_at)"
 )
 EVENTS = {
     "pass": "milestone_passed",
@@ -98,8 +158,13 @@ async def transition(
 ) -> tuple[Row, list[UUID]]:
     """Makes one transition; the opportunity after it, and the ids of what was recorded.
 
+    The usual case, passing the milestone that comes next, is one statement. Whatever else it is, or why it is not
+    allowed, the course of the opportunity tells.
+
     Raises TransitionNotAllowed, MilestoneIrreversible, Forbidden, PreconditionFailed, Invalid.
     """
+    if body.action == "pass" and (passed := await _pass_next(tx, principal, id_, body, if_match)):
+        return passed
     before = await tx.row(_select_with_course(principal.reach), id=id_, **principal.binds)
     if before is None:
         raise NotFound("There is no such opportunity, or it is not yours to see.")
@@ -110,7 +175,7 @@ async def transition(
     if before["status"] != "open" and body.action in {"reopen", "void"}:
         await require_customer(tx, before)  # it may be open again by this
     ids = [new_id() for _ in steps]
-    await tx.run(
+    after = await tx.row(
         RECORD,
         opportunity_id=id_,
         action=body.action,
@@ -124,9 +189,37 @@ async def transition(
         occurred_at=occurred_at,
         recorded_at=tx.now,
     )
-    after = await resources.fetch(tx, principal, OPPORTUNITIES, id_)
+    assert after is not None  # noqa: S101 - it has been locked since `before`
     _note(tx, before, after, body, steps, occurred_at)
     return after, ids
+
+
+async def _pass_next(
+    tx: Tx, principal: Principal, id_: UUID, body: TransitionRequest, if_match: str | None
+) -> tuple[Row, list[UUID]] | None:
+    """Passes the milestone of the stage the opportunity stands in; None where that is not what the call asks for."""
+    transition_id = new_id()
+    row = await tx.row(
+        _pass_where_sound(principal.reach),
+        id=id_,
+        transition_id=transition_id,
+        stage_id=body.stage_id,
+        reason=body.reason,
+        note=body.note,
+        evidence=body.evidence,
+        member_id=principal.member_id,
+        occurred_at=body.occurred_at,
+        now=tx.now,
+        **principal.binds,
+    )
+    if row is None:
+        return None
+    check_if_match(if_match, row["version"] - 1)
+    check_not_future(tx.now, row["passed_at"], "A transition")
+    stage = {"id": row["passed_id"], "key": row["key"], "irreversible": row["irreversible"], "wins": row["wins"]}
+    before = {"status": "open", "stage_id": stage["id"]}
+    _note(tx, before, row, body, [Step(stage)], row["passed_at"])
+    return row, [transition_id]
 
 
 def _with_times(stage: dict[str, Any]) -> Row:
