@@ -8,6 +8,7 @@ then lets the response go; any exception rolls everything back. Services never c
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Coroutine
 from datetime import datetime
 from typing import Annotated, Any
@@ -39,6 +40,7 @@ from shared.outbox import WRITE_EFFECTS, effects_document
 from shared.queue import DRAIN, SCORING_QUEUE
 from shared.tenancy import Principal
 
+IDEMPOTENCY_KEY = re.compile(r'"([!#-~](?:[ !#-~]{0,253}[!#-~])?)"|([!#-~](?:[ !#-~]{0,253}[!#-~])?)')
 JSON_TYPES = ("application/json", "application/merge-patch+json")
 # Every filter of a list at its longest, several times over.
 MOST_QUERY = 16_000
@@ -252,9 +254,12 @@ async def begin(request: Request) -> Tx:
 
 def key_digest(key: str, request: Request, principal: Principal) -> bytes:
     """One key is one request of one member: on another path, or from somebody else, it is another request."""
-    bare = key.strip().removeprefix('"').removesuffix('"')
-    if not bare or len(bare) > 255:
-        raise BadRequest("Idempotency-Key must have 1 to 255 characters.")
+    found = IDEMPOTENCY_KEY.fullmatch(key.strip())
+    if found is None:
+        raise BadRequest(
+            "Idempotency-Key must have 1 to 255 printable ASCII characters, with or without quotes around."
+        )
+    bare = found[1] or found[2]
     return hashlib.sha256(f"{principal.member_id} {request.method} {request.url.path}\n{bare}".encode()).digest()
 
 

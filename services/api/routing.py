@@ -36,30 +36,44 @@ class RouteIndex(BaseRoute):
     """
 
     def __init__(self, routes: Iterable[APIRoute]) -> None:
-        self._by_resource: dict[str, list[APIRoute]] = defaultdict(list)
+        self._plain: dict[str, list[APIRoute]] = defaultdict(list)
+        self._verbs: dict[str, list[APIRoute]] = defaultdict(list)
         for route in routes:
-            self._by_resource[_resource(route.path)].append(route)
+            kind = self._verbs if ":" in route.path.rsplit("/", 1)[-1] else self._plain
+            kind[_resource(route.path)].append(route)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         if scope["type"] != "http":
             return Match.NONE, {}
         sought = {**scope, "path": _whole(scope)} if b"%2f" in scope.get("raw_path", b"").lower() else scope
-        allowed: set[str] = set()
-        partial: Scope = {}
-        for route in self._by_resource.get(_resource(sought["path"]), ()):
-            match, found = route.matches(sought)
-            if match is Match.FULL:
-                return match, found if sought is scope else _with_slashes(found)
-            if match is Match.PARTIAL:
-                allowed.update(route.methods or ())
-                partial = partial or found
-        return (Match.PARTIAL, {**partial, "sixteen.allowed": allowed}) if allowed else (Match.NONE, {})
+        match: Match = Match.NONE
+        found: Scope = {}
+        if ":" in sought["path"].rsplit("/", 1)[-1]:
+            # `/{id}:restore` is never a `/{id}`, whatever the method.
+            match, found = _first(self._verbs, sought)
+        if match is Match.NONE:
+            match, found = _first(self._plain, sought)
+        return match, found if sought is scope or match is not Match.FULL else _with_slashes(found)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         allowed = scope.get("sixteen.allowed")
         if allowed:
             raise HTTPException(405, headers={"Allow": ", ".join(sorted(allowed))})
         await scope["route"].handle(scope, receive, send)
+
+
+def _first(routes: dict[str, list[APIRoute]], scope: Scope) -> tuple[Match, Scope]:
+    """The route that takes the request; or, where none takes its method, which methods are taken."""
+    allowed: set[str] = set()
+    partial: Scope = {}
+    for route in routes.get(_resource(scope["path"]), ()):
+        match, found = route.matches(scope)
+        if match is Match.FULL:
+            return match, found
+        if match is Match.PARTIAL:
+            allowed.update(route.methods or ())
+            partial = partial or found
+    return (Match.PARTIAL, {**partial, "sixteen.allowed": allowed}) if allowed else (Match.NONE, {})
 
 
 def _whole(scope: Scope) -> str:

@@ -67,14 +67,18 @@ def _optional_body(route: APIRoute, operation: dict[str, Any]) -> None:
 
 def _parameters(method: str, operation: dict[str, Any]) -> None:
     given: list[dict[str, Any]] = operation.setdefault("parameters", [])
-    names = {each.get("name") for each in given}
+    required = {each.get("name"): each.get("required", False) for each in given}
     if method == "get":
-        given[:] = [each for each in given if each.get("name") != "If-None-Match"]
-        given.append(parts.parameter("IfNoneMatch"))
-    elif method == "post" and "Idempotency-Key" not in names:
-        given.append(parts.parameter("IdempotencyKey"))
-    elif method == "put" and "If-None-Match" not in names:
-        given.append(parts.parameter("CreateGuard"))
+        _put(given, "If-None-Match", "IfNoneMatch")
+    elif method == "post":
+        _put(given, "Idempotency-Key", f"IdempotencyKey{'Required' if required.get('Idempotency-Key') else ''}")
+    elif method == "put":
+        _put(given, "If-None-Match", "CreateGuard")
+
+
+def _put(given: list[dict[str, Any]], name: str, shared: str) -> None:
+    """The shared parameter, in the place of one that a route declares of its own."""
+    given[:] = [*(each for each in given if each.get("name") != name), parts.parameter(shared)]
 
 
 def _merge_patch(method: str, operation: dict[str, Any]) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from services.api.edge import IDEMPOTENCY_KEY as KEY
+
 IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
     "description": (
-        "A value of your own, 1 to 255 characters, such as a UUID. The same request sent again under it within 24 "
-        "hours is answered as it was the first time, with `Idempotency-Replayed: true`, and has no second effect."
+        "A value of your own, 1 to 255 printable ASCII characters, such as a UUID. The same request sent again under "
+        "it within 24 hours is answered as it was the first time, with `Idempotency-Replayed: true`, and has no second effect."
     ),
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "schema": {"type": "string", "pattern": f"^(?:{KEY.pattern})$"},
     "example": "5f0c2c0e-order-4711",
 }
 IF_NONE_MATCH = {
@@ -31,7 +33,13 @@ CREATE_GUARD = {
     "schema": {"type": "string"},
     "example": "*",
 }
-PARAMETERS = {"IdempotencyKey": IDEMPOTENCY_KEY, "IfNoneMatch": IF_NONE_MATCH, "CreateGuard": CREATE_GUARD}
+IDEMPOTENCY_KEY_REQUIRED = {**IDEMPOTENCY_KEY, "required": True}
+PARAMETERS = {
+    "IdempotencyKey": IDEMPOTENCY_KEY,
+    "IdempotencyKeyRequired": IDEMPOTENCY_KEY_REQUIRED,
+    "IfNoneMatch": IF_NONE_MATCH,
+    "CreateGuard": CREATE_GUARD,
+}
 
 HEADERS: dict[str, dict[str, Any]] = {
     "ETag": {

@@ -1,0 +1,68 @@
+"""Schemathesis against a real installation: every operation, every check, with and without sense."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.faults.installation import open_installation
+from tests.support.flow import working_day
+
+CONFIG = Path(__file__).with_name("schemathesis.toml")
+KINDS = ("api", "api-worker", "scoring")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """`seconds` bounds the whole run, `examples` the cases an operation gets in a phase."""
+
+    examples: int
+    seconds: int
+    seed: int = 1
+    workers: int = 2
+    deterministic: bool = True
+    arguments: tuple[str, ...] = ()
+
+
+async def campaign(folder: Path, budget: Budget) -> tuple[int, str]:
+    """Starts everything, fills a workspace with a working day, and tries it; the exit code and what was said."""
+    async with open_installation(folder, SIXTEEN_LOG_LEVEL="WARNING") as installation:
+        await installation.start(*KINDS)
+        caller = await installation.workspace("Fuzz")
+        await working_day(caller)
+        environment = {
+            **os.environ,
+            "FUZZ_BASE_URL": installation.base_url,
+            "FUZZ_API_KEY": caller.key,
+            "PYTHONWARNINGS": "ignore",
+            "NO_PROXY": "*",
+        }
+        code, said = await _schemathesis(installation.base_url, environment, budget, folder)
+        return code, f"{said}\n{_surprises(installation.log_of('api'))}"
+
+
+async def _schemathesis(base_url: str, environment: dict[str, str], budget: Budget, folder: Path) -> tuple[int, str]:
+    arguments = [
+        sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG), "run", f"{base_url}/openapi.json",
+        "--max-examples", str(budget.examples), "--max-time", str(budget.seconds), "--workers", str(budget.workers),
+        "--seed", str(budget.seed), "--generation-database", "none", "--no-color", "--warnings", "off",
+        *(["--generation-deterministic"] if budget.deterministic else []), *budget.arguments,
+    ]  # fmt: skip
+    process = await asyncio.create_subprocess_exec(
+        *arguments, env=environment, cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    try:
+        said, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return process.returncode or 0, said.decode(errors="replace")
+
+
+def _surprises(log: str) -> str:
+    """What the service itself did not expect, which is never the caller's fault."""
+    return "\n".join(line for line in log.splitlines() if "unexpected_error" in line or "database_error" in line)
