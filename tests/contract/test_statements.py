@@ -91,12 +91,17 @@ def creates(made: dict[str, Any], turn: str) -> dict[str, tuple[str, Any]]:
         "createProduct": ("/v1/products", {"name": "One more"}),
         "createMember": ("/v1/members", {"name": "One more", "role": "viewer"}),
         "createTeam": ("/v1/teams", {"name": f"One more {turn}"}),
+        "createStreamTicket": ("/v1/stream-tickets", None),
         "createApiKey": ("/v1/api-keys", {"name": "One more", "member_id": rep}),
         "createAttribute": (
             "/v1/attributes",
             {"subject": "opportunity", "key": f"one_{turn}", "kind": "text", "label": label},
         ),
         "createProcess": ("/v1/processes", {"key": f"one_{turn}", "name": label, "stages": own_stages(2)}),
+        "createWebhookEndpoint": (
+            "/v1/webhook-endpoints",
+            {"url": "https://hooks.example.com/more", "event_types": ["*"], "opportunity_ids": [deal]},
+        ),
         "transitionOpportunity": (f"/v1/opportunities/{deal}/transitions", {"action": "pass"}),
     }
 

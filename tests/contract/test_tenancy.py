@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 
 from shared.ids import new_id
 from tests.support.caller import Caller
+from tests.support.webhooks import webhook_day
 
 TENANT_TABLES = """
 SELECT n.nspname || '.' || c.relname AS name, c.relrowsecurity AS enabled, c.relforcerowsecurity AS forced,
@@ -145,8 +146,15 @@ async def _something_of_everything(owner: Caller) -> dict[str, str]:
             {"subject": "customer", "key": "region", "kind": "text", "label": {"en": "Region"}},
         ),
         "members": {"id": str(rep.member_id)},
+        **await _webhooks(owner),
     }
     return {name: str(body["id"]) for name, body in made.items()}
+
+
+async def _webhooks(owner: Caller) -> dict[str, Any]:
+    made = await webhook_day(owner)
+    names = {"endpoint": "endpoints", "delivery": "deliveries", "attempt": "attempts", "webhook_job": "jobs"}
+    return {f"webhook-{path}": made[name] for name, path in names.items()}
 
 
 async def test_every_path_parameter_with_the_others_id_is_404(app: FastAPI, admin: Caller, other: Caller) -> None:
@@ -177,6 +185,7 @@ BODIES: dict[str, Any] = {
     "reassignOpportunity": {"owner_id": None, "reason": "x"},
     "reassignCustomer": {"owner_id": None, "reason": "x"},
     "snoozeTask": {"due_on": "2030-01-01"},
+    "recoverWebhookEndpoint": {"since": "2026-01-01T00:00:00Z"},
 }
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from tests.support.caller import Caller
+from tests.support.webhooks import webhook_day, webhook_reads
 
 STAGE: dict[str, Any] = {
     "milestone": {"en": "Done", "zh_hans": "完成"},
@@ -176,6 +177,7 @@ async def working_day(admin: Caller) -> dict[str, Any]:
     made |= await customer_facts(admin, made["rep"]["id"])
     made |= await selling(admin, made["mate"]["id"], made)
     made |= await triage(admin, made["rep"]["id"], made["opportunity"]["id"])
+    made |= await webhook_day(admin)
     return made | await importing(admin) | {"partner_id": str(admin.member_id)}
 
 
@@ -195,6 +197,7 @@ def reads(made: dict[str, Any]) -> list[str]:
     paths.append(f"/v1/opportunities/{opportunity}/members/{made['partner_id']}")
     paths += [f"/v1/{path}?owner_id={rep}" for path in ("focus", "focus/moves", "focus/capacity")]
     paths += [f"/v1/imports/{made['import']['id']}/errors", "/v1/imports/mapping-schema", "/v1/processes/templates"]
+    paths += webhook_reads(made)
     return [*paths, "/v1/focus/overview", "/v1/me", "/v1/workspace", "/v1/policy", "/v1/catalog", "/v1/audit"]
 
 
@@ -225,3 +228,4 @@ async def undoing(admin: Caller, made: dict[str, Any]) -> None:
     await admin.ok("POST", f"/v1/customers/{made['customer']['id']}:reassign", body)
     await admin.ok("DELETE", f"/v1/api-keys/{made['key']['id']}")
     await admin.ok("DELETE", f"/v1/teams/{made['team']['id']}")
+    await admin.ok("DELETE", f"/v1/webhook-endpoints/{made['endpoint']['id']}")
