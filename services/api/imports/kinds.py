@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
@@ -10,13 +9,14 @@ from typing import Any
 
 from sqlalchemy import Table
 
-from services.api.contacts.resource import PERSONAL as PERSONAL_OF_CONTACT
-from services.api.customers.resource import CUSTOMERS
+from services.api.contacts.resource import CONTACTS as CONTACT_RESOURCE
+from services.api.customers.resource import CUSTOMERS as CUSTOMER_RESOURCE
 from services.api.errors import FieldError, wrong
 from services.api.imports.mapping import Mapping
-from services.api.interactions.resource import PERSONAL as PERSONAL_OF_INTERACTION
-from services.api.opportunities.resource import personal as personal_of_opportunity
-from shared import models
+from services.api.interactions.resource import INTERACTIONS as INTERACTION_RESOURCE
+from services.api.opportunities.resource import OPPORTUNITIES as OPPORTUNITY_RESOURCE
+from services.api.products.resource import PRODUCTS as PRODUCT_RESOURCE
+from services.api.resources import Resource
 from shared.catalog import interactions as touches
 from shared.catalog import selling
 from shared.catalog.labels import Labels
@@ -68,12 +68,10 @@ def _code(codes: Labels, *, required: bool = False, otherwise: str | None = None
 
 @dataclass(frozen=True, eq=False)
 class Kind:
-    """One kind of row: `subject` names it in events and marks."""
+    """One kind of row, and how the api shows it: events tell of rows in the same way."""
 
-    subject: str
-    table: Table
+    resource: Resource
     fields: dict[str, Field]
-    personal: Callable[[Any], frozenset[str]]
     # A column and the value of it with which more of the row is personal.
     guarded: tuple[str, str] | None = None
     sections: frozenset[str] = frozenset()
@@ -86,6 +84,15 @@ class Kind:
     has_attributes: bool = False
     money: tuple[str, ...] = ()
     scopes: tuple[str, ...] = field(default=())
+
+    @property
+    def subject(self) -> str:
+        """What it is called in events and marks."""
+        return self.resource.name
+
+    @property
+    def table(self) -> Table:
+        return self.resource.table
 
     @property
     def name(self) -> str:
@@ -104,14 +111,13 @@ class Kind:
 @lru_cache(maxsize=32)
 def _hidden(kind: Kind, guarded: bool) -> frozenset[str]:
     column, value = kind.guarded or ("", "")
-    return kind.personal({column: value if guarded else ""})
+    return frozenset(kind.resource.personal({column: value if guarded else ""}))
 
 
 _INSTANT = Field(Type.INSTANT)
 
 OPPORTUNITIES = Kind(
-    "opportunity",
-    models.opportunities,
+    OPPORTUNITY_RESOURCE,
     {
         "name": Field(Type.NAME, required=True),
         "amount": Field(Type.AMOUNT),
@@ -133,7 +139,6 @@ OPPORTUNITIES = Kind(
         "notes": Field(Type.LONG),
         "occurred_at": _INSTANT,
     },
-    personal=personal_of_opportunity,
     guarded=("status", "cancelled"),
     sections=frozenset(("customer", "owner", "product", "process", "stage", "attributes")),
     needs=frozenset(("customer", "process")),
@@ -144,8 +149,7 @@ OPPORTUNITIES = Kind(
     scopes=("opportunities:write",),
 )
 CUSTOMER_KIND = Kind(
-    "customer",
-    models.customers,
+    CUSTOMER_RESOURCE,
     {
         "name": Field(Type.NAME, required=True),
         "kind": _code(selling.CUSTOMER_KINDS, otherwise="organisation"),
@@ -159,7 +163,6 @@ CUSTOMER_KIND = Kind(
         "notes": Field(Type.LONG),
         "occurred_at": _INSTANT,
     },
-    personal=CUSTOMERS.personal,
     guarded=("kind", "household"),
     sections=frozenset(("owner", "attributes")),
     references=("owner_id",),
@@ -167,8 +170,7 @@ CUSTOMER_KIND = Kind(
     scopes=("customers:write",),
 )
 CONTACTS = Kind(
-    "contact",
-    models.contacts,
+    CONTACT_RESOURCE,
     {
         "name": Field(Type.NAME, required=True),
         "title": Field(Type.SHORT),
@@ -183,7 +185,6 @@ CONTACTS = Kind(
         "notes": Field(Type.LONG),
         "occurred_at": _INSTANT,
     },
-    personal=lambda _: PERSONAL_OF_CONTACT,
     sections=frozenset(("customer",)),
     needs=frozenset(("customer",)),
     references=("customer_id",),
@@ -191,8 +192,7 @@ CONTACTS = Kind(
     scopes=("contacts:write",),
 )
 PRODUCTS = Kind(
-    "product",
-    models.products,
+    PRODUCT_RESOURCE,
     {
         "name": Field(Type.NAME, required=True),
         "code": Field(Type.SHORT),
@@ -203,14 +203,12 @@ PRODUCTS = Kind(
         "active": Field(Type.BOOLEAN, otherwise=True),
         "occurred_at": _INSTANT,
     },
-    personal=lambda _: frozenset(),
     has_sort_key=False,
     money=("list_price",),
     scopes=("products:write",),
 )
 INTERACTIONS = Kind(
-    "interaction",
-    models.interactions,
+    INTERACTION_RESOURCE,
     {
         "kind": _code(touches.INTERACTION_KINDS, required=True),
         "occurred_at": Field(Type.INSTANT, required=True),
@@ -225,7 +223,6 @@ INTERACTIONS = Kind(
         "currency": Field(Type.CURRENCY),
         "confidence": Field(Type.SHARE),
     },
-    personal=lambda _: PERSONAL_OF_INTERACTION,
     sections=frozenset(("customer", "owner", "opportunity")),
     needs=frozenset(("customer",)),
     references=("customer_id", "member_id", "opportunity_id"),

@@ -16,11 +16,11 @@ from uuid import UUID
 import orjson
 from asyncpg.pgproto import pgproto
 from sqlalchemy import Column
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from services.api.imports.course import Process, Step
 from services.api.imports.kinds import Kind
-from services.api.imports.staging import BOOKKEEPING, STANDING
+from services.api.imports.staging import STANDING
 from services.api.wire import decimal_text
 from shared.ids import new_id
 
@@ -41,6 +41,8 @@ def _default(column: Column[Any]) -> Any:
     """What the database puts where nothing is given, from the column's definition."""
     if column.server_default is None:
         return None
+    if isinstance(column.type, ARRAY):
+        return []
     text = str(column.server_default.arg.text)  # type: ignore[attr-defined]  # all defaults here are SQL texts
     if text.startswith("'"):
         return orjson.loads(text[1:-1]) if isinstance(column.type, JSONB) else text[1:-1]
@@ -50,10 +52,9 @@ def _default(column: Column[Any]) -> Any:
 @lru_cache(maxsize=32)
 def empty_document(kind: Kind, guarded: bool) -> dict[str, Any]:
     """An event's document of a new row of which nothing is known."""
-    dropped = {*BOOKKEEPING, *kind.money, *(("currency",) if kind.money else ()), *kind.hidden(guarded=guarded)}
-    document = {str(column.name): _default(column) for column in kind.table.c if column.name not in dropped}
-    wire = {column: name for name, column in kind.columns.items()}
-    return {**document, **{wire[column]: None for column in kind.money}}
+    row = {str(column.name): _default(column) for column in kind.table.c}
+    hidden = kind.hidden(guarded=guarded)
+    return {name: value for name, value in kind.resource.wire(row).items() if name not in hidden}
 
 
 class Teller:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 from services.api.imports.kinds import CUSTOMER_KIND, KINDS, Kind
-from services.api.imports.staging import BOOKKEEPING, stage_table, staged_columns
+from services.api.imports.records import empty_document
+from services.api.imports.staging import stage_table, staged_columns
 from shared.db import Query, sql
 from shared.effects import BULK
 
@@ -48,9 +49,16 @@ def _money_text(column: str) -> str:
     )
 
 
+_CONTACT_IDS = (
+    "coalesce((SELECT jsonb_agg(p.contact_id ORDER BY p.contact_id) FROM sales.interaction_contacts p"
+    " WHERE p.workspace_id = t.workspace_id AND p.interaction_id = t.id), '[]')"
+)
+
+
 def document(kind: Kind) -> str:
     """A row as events tell it: as the api shows it, without personal values."""
-    dropped = [*BOOKKEEPING, *kind.money, *(("currency",) if kind.money else ())]
+    shown = empty_document(kind, guarded=False).keys()
+    dropped = [str(column.name) for column in kind.table.c if column.name not in shown or column.name in kind.money]
 
     def without(names: frozenset[str]) -> str:
         listed = ", ".join(f"'{name}'" for name in sorted({*dropped, *names}))
@@ -62,6 +70,8 @@ def document(kind: Kind) -> str:
         # What was personal before stays so: a household may become an organisation.
         before = f" OR s.changes::jsonb -> '{column}' ->> 0 = '{value}'" if column in kind.columns else ""
         base = f"CASE WHEN t.{column} = '{value}'{before} THEN {without(kind.hidden(guarded=True))} ELSE {base} END"
+    if kind.name == "interactions":
+        base = f"{base} || jsonb_build_object('contact_ids', {_CONTACT_IDS})"
     if not kind.money:
         return base
     wire = {column: name for name, column in kind.columns.items()}
