@@ -120,7 +120,8 @@ $$
 """
 
 # Endpoints with deliveries whose time has come, those that wait longest first. The endpoints with a queue are stepped
-# through from one to the next, so that a long queue of one hides nobody else's. `resting` take no more at present.
+# through from one to the next, so that a long queue of one hides nobody else's. `resting` take no more at present,
+# neither do those that are disabled or paused.
 DUE_ENDPOINTS = """
 CREATE FUNCTION events.due_endpoints(at timestamptz, resting uuid[], most integer)
 RETURNS TABLE (workspace_id uuid, endpoint_id uuid)
@@ -135,6 +136,10 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$
   )
   SELECT h.workspace_id, h.endpoint_id FROM heads h
   WHERE h.next_attempt_at <= at AND h.endpoint_id <> ALL (resting)
+    AND NOT EXISTS (SELECT FROM events.webhook_endpoints e
+      WHERE e.workspace_id = h.workspace_id AND e.id = h.endpoint_id AND e.disabled)
+    AND NOT EXISTS (SELECT FROM events.webhook_endpoint_states s WHERE s.workspace_id = h.workspace_id
+      AND s.endpoint_id = h.endpoint_id AND s.breaker <> 'closed' AND s.breaker_until > at)
   ORDER BY h.next_attempt_at LIMIT most
 $$
 """

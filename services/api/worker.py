@@ -25,7 +25,7 @@ from services.api.jobs.settings import WorkerSettings
 from shared import telemetry
 from shared.clock import SystemClock
 from shared.db import Database, open_database
-from shared.listener import Listener
+from shared.listener import Hints, Listener
 from shared.probes import Heartbeat, Probes
 from shared.queue import API_QUEUE, WORK, Nudger
 from shared.schema_check import NotReady, require_schema
@@ -53,15 +53,12 @@ async def serve(settings: WorkerSettings, stop: asyncio.Event) -> None:
     sweep = ImportSweep(Worker(database, settings, SystemClock(), nudger))
     duties = _duties(settings, database, sweep, heartbeat)
     sweep.again = duties[0].wake
-    deliveries = Deliveries(database, settings, SystemClock())
+    deliveries = Deliveries(database, settings, SystemClock(), nudger)
     sending = deliveries.duties(settings.sweep_seconds, heartbeat)
     duties += sending
-
-    def wake() -> None:
-        duties[0].wake()
-        sending[0].wake()
-
-    listener = Listener(settings.redis_url, API_QUEUE, {WORK: wake})
+    relaying = sending[0]
+    listener = Listener(settings.redis_url, API_QUEUE, {WORK: duties[0].wake})
+    hints = Hints(settings.redis_url, lambda _: relaying.wake(), relaying.wake)
 
     async def problems() -> list[str]:
         """Redis away makes this worker a little slower, not unready."""
@@ -70,7 +67,7 @@ async def serve(settings: WorkerSettings, stop: asyncio.Event) -> None:
     # On one machine nobody outside it has to see them.
     probes = Probes(heartbeat, problems, host="127.0.0.1") if settings.embedded else Probes(heartbeat, problems)
     working = [asyncio.create_task(duty.run(), name=duty.name) for duty in duties]
-    listening = asyncio.create_task(listener.run(), name="listen")
+    listening = [asyncio.create_task(each.run(), name="listen") for each in (listener, hints)]
     try:
         if settings.metrics_port:
             await _open_probes(probes, settings.metrics_port)
@@ -79,13 +76,14 @@ async def serve(settings: WorkerSettings, stop: asyncio.Event) -> None:
     finally:
         for duty in duties:
             duty.stop()
-        listening.cancel()
+        for task in listening:
+            task.cancel()
         with suppress(TimeoutError):
             ending = asyncio.gather(
                 sweep.stop(), deliveries.stop(settings.stop_seconds - 4), *working, return_exceptions=True
             )
             await asyncio.wait_for(ending, settings.stop_seconds)
-        await asyncio.wait((listening,), timeout=settings.stop_seconds)
+        await asyncio.wait(listening, timeout=settings.stop_seconds)
         await probes.close()
         await nudger.close()
         with suppress(asyncpg.InterfaceError, OSError, TimeoutError):

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import orjson
 
 from services.api.delivery.client import Client, Resolve, Resolver
 from services.api.delivery.endpoints import Endpoints
@@ -21,8 +22,9 @@ from services.api.webhooks import keys
 from services.api.webhooks.secrets import vault_of
 from services.api.webhooks.validation import rules_of
 from shared.clock import Clock, FixedClock, SystemClock
-from shared.db import Database, open_database
+from shared.db import Database, Row, open_database
 from shared.effects import Event
+from shared.events import EVENT_TYPES
 from shared.ids import new_id
 from shared.outbox import write_effects
 from tests.conftest import Servers
@@ -36,7 +38,7 @@ POSITION = (
     "INSERT INTO events.relay_positions (workspace_id, seen, updated_at)"
     " VALUES ($1, pg_current_snapshot()::text, now()) ON CONFLICT DO NOTHING"
 )
-CUSTOMER = {"name": "Acme"}
+CUSTOMER = EVENT_TYPES["customer.updated"].example
 
 
 @dataclass
@@ -121,6 +123,36 @@ class Sender:
         query = "SELECT * FROM events.webhook_endpoint_states WHERE workspace_id = $1 AND endpoint_id = $2"
         return (await self.read(query, endpoint_id))[0]
 
+    async def write(self, statement: str, *values: Any) -> None:
+        """Runs a statement in the api's role; $1 is the workspace."""
+        async with self.database.transaction(self.workspace_id, self.clock.now()) as tx:
+            await tx.connection.execute(statement, self.workspace_id, *values)
+
+    async def good_keys(self, endpoint_id: UUID) -> list[Row]:
+        """The keys that sign now."""
+        async with self.database.transaction(self.workspace_id, self.clock.now()) as tx:
+            return await keys.good(tx, [endpoint_id])
+
+    def opened(self, row: Row) -> bytes:
+        """The secret part of a key."""
+        return keys.opened(vault_of(self.settings), self.workspace_id, row)
+
+    async def rotate(self, endpoint_id: UUID, grace: timedelta) -> None:
+        """New keys in the place of all present ones."""
+        async with self.database.transaction(self.workspace_id, self.clock.now()) as tx:
+            before = await keys.good(tx, [endpoint_id])
+            made = [keys.make_key(kind) for kind in sorted({row["kind"] for row in before})]
+            await keys.replace(tx, vault_of(self.settings), endpoint_id, made, grace, before)
+
+    async def give_headers(self, endpoint_id: UUID, headers: dict[str, str]) -> None:
+        """Headers of the endpoint's own."""
+        sealed = vault_of(self.settings).seal(orjson.dumps(headers), self.workspace_id, endpoint_id)
+        statement = (
+            "UPDATE events.webhook_endpoints SET headers_encrypted = $3, headers_key_id = $4"
+            " WHERE workspace_id = $1 AND id = $2"
+        )
+        await self.write(statement, endpoint_id, sealed.ciphertext, sealed.key_id)
+
     async def events(self, like: str) -> list[asyncpg.Record]:
         """Events of a kind in the outbox."""
         query = "SELECT * FROM events.outbox WHERE workspace_id = $1 AND type LIKE $2 ORDER BY xid, id"
@@ -163,5 +195,8 @@ async def open_sender(
         yield sender
     finally:
         await engine.stop(0.5)
+        # The next test's engine looks over all workspaces, this one too.
+        await sender.write("DELETE FROM events.webhook_queue WHERE workspace_id = $1")
+        await sender.write("UPDATE events.webhook_endpoints SET disabled = true WHERE workspace_id = $1")
         resolver.close()
         await database.close()

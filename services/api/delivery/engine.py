@@ -41,12 +41,12 @@ _AWAITED_SECONDS: Final = 120.0
 _FORGET_SECONDS: Final = 120.0
 
 
-def _nobody() -> None:
+def _nobody(_: UUID) -> None:
     """Nobody waits for events."""
 
 
 class Engine:
-    """Delivers for one process. `told` is called after a commit that left events behind."""
+    """Delivers for one process. `told` is called after a commit that left events in a workspace."""
 
     def __init__(
         self, database: Database, settings: WorkerSettings, clock: Clock, client: Client, endpoints: Endpoints
@@ -74,7 +74,7 @@ class Engine:
         self._loops: list[asyncio.Task[None]] = []
         self._busy = 0
         self._stopping = False
-        self.told: Callable[[], None] = _nobody
+        self.told: Callable[[UUID], None] = _nobody
 
     def start(self) -> None:
         """Begins to claim and to write."""
@@ -340,7 +340,7 @@ class Engine:
                 self._learn(lines[endpoint_id], health)
         self._await_retries(outcomes)
         if has_events:
-            self.told()
+            self.told(workspace_id)
 
     def _learn(self, line: Line, health: Health) -> None:
         line.unnoted = 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import structlog
@@ -13,11 +12,14 @@ from services.api.delivery.breaker import CLOSED, OPEN
 from services.api.delivery.endpoints import Endpoint
 from services.api.delivery.fanout import ENDPOINT
 from services.api.delivery.outcomes import NOTED, Health, Outcome, Told, follow
+from services.api.resources import note
+from services.api.webhooks.resource import ENDPOINTS
 from shared.db import Tx, sql
-from shared.effects import AuditEntry, Event
+from shared.effects import Event
 
 log = structlog.get_logger(__name__)
 
+# The delivery is locked before its place in the queue, as by everybody who changes one.
 SETTLE = sql(
     """
     WITH given AS (
@@ -25,9 +27,14 @@ SETTLE = sql(
         CAST(:statuses AS text[]), CAST(:attempts AS int[]), CAST(:nexts AS timestamptz[]),
         CAST(:last_statuses AS int[]), CAST(:errors AS text[]), CAST(:ended AS timestamptz[]))
         AS g(id, event_recorded_at, token, status, attempts, next_attempt_at, last_status, error, ended_at)
+    ), locked AS MATERIALIZED (
+      SELECT d.id FROM given g JOIN events.webhook_deliveries d ON d.workspace_id = :workspace_id AND d.id = g.id
+        AND d.event_recorded_at = g.event_recorded_at
+      ORDER BY d.id FOR UPDATE OF d
     ), held AS MATERIALIZED (
-      SELECT g.* FROM events.webhook_queue q JOIN given g ON q.delivery_id = g.id AND q.lease_token = g.token
-      WHERE q.workspace_id = :workspace_id ORDER BY q.delivery_id FOR UPDATE OF q
+      SELECT g.* FROM locked l JOIN given g ON g.id = l.id
+      JOIN events.webhook_queue q ON q.workspace_id = :workspace_id AND q.delivery_id = l.id AND q.lease_token = g.token
+      FOR UPDATE OF q
     )
     UPDATE events.webhook_deliveries d SET status = h.status, attempts = h.attempts,
       next_attempt_at = h.next_attempt_at, last_status = h.last_status, last_error = h.error,
@@ -85,7 +92,7 @@ DISABLE = sql(
       version = e.version + 1, updated_at = :now
     FROM unnest(CAST(:ids AS uuid[]), CAST(:reasons AS text[])) AS g(id, reason)
     WHERE e.workspace_id = :workspace_id AND e.id = g.id AND NOT e.disabled
-    RETURNING e.id, e.version, e.disabled_reason
+    RETURNING e.*
     """
 )
 
@@ -186,11 +193,9 @@ async def keep_health(
 async def _disable(tx: Tx, reasons: Mapping[UUID, str]) -> None:
     for row in await tx.rows(DISABLE, ids=list(reasons), reasons=list(reasons.values()), now=tx.now):
         log.warning("endpoint_disabled", endpoint_id=str(row["id"]), reason=row["disabled_reason"])
-        _tell(tx, row["id"], Told("endpoint.disabled", {"reason": row["disabled_reason"]}), row["version"])
-        changes = {"disabled": [False, True], "disabled_reason": [None, row["disabled_reason"]]}
-        tx.effects.audit.append(AuditEntry("endpoint.disabled", ENDPOINT, row["id"], row["version"], changes))
+        before = {**row, "disabled": False, "disabled_reason": None, "disabled_at": None}
+        note(tx, ENDPOINTS, "disabled", before, row)
 
 
-def _tell(tx: Tx, endpoint_id: UUID, told: Told, version: int | None = None) -> None:
-    data: dict[str, Any] = {"id": endpoint_id, **told.data}
-    tx.effects.emit(Event(told.type, ENDPOINT, endpoint_id, tx.now, data, resource_version=version))
+def _tell(tx: Tx, endpoint_id: UUID, told: Told) -> None:
+    tx.effects.emit(Event(told.type, ENDPOINT, endpoint_id, tx.now, {"id": endpoint_id, **told.data}))

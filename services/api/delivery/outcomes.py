@@ -169,10 +169,12 @@ def _of_delivery(outcome: Outcome) -> list[Told]:
         "event_id": outcome.claimed.event_id,
         "event_type": outcome.claimed.type,
         "attempts": outcome.attempts,
-        "error": outcome.error,
+        # Its class alone: the words may name the receiver's host, which is not for other receivers.
+        "last_error": outcome.answer and outcome.answer.outcome,
+        "last_status": outcome.answer and outcome.answer.status,
     }
     if outcome.status == FAILED:
         return [Told("endpoint.exhausted", data)]
     if outcome.attempts == schedule.FAILING_ATTEMPT:
-        return [Told("endpoint.attempt_failing", {**data, "next_attempt_at": outcome.next_attempt_at})]
+        return [Told("endpoint.attempt_failing", data)]
     return []

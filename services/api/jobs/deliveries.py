@@ -19,6 +19,7 @@ from shared import telemetry
 from shared.clock import Clock
 from shared.db import Database
 from shared.probes import Heartbeat
+from shared.queue import Nudger
 
 log = structlog.get_logger(__name__)
 
@@ -31,9 +32,10 @@ _DEPTH: Final = "SELECT depth, due, age, failing, paused FROM events.delivery_de
 class Deliveries:
     """The relay and the engine of one worker."""
 
-    def __init__(self, database: Database, settings: WorkerSettings, clock: Clock) -> None:
+    def __init__(self, database: Database, settings: WorkerSettings, clock: Clock, nudger: Nudger) -> None:
         self._database = database
         self._clock = clock
+        self._nudger = nudger
         self._resolver = Resolver()
         client = Client(rules_of(settings), self._resolver)
         self.engine = Engine(database, settings, clock, client, Endpoints(vault_of(settings)))
@@ -45,7 +47,7 @@ class Deliveries:
     def duties(self, seconds: float, heartbeat: Heartbeat) -> list[Duty]:
         """The duties; the first is to be woken by whatever leaves events behind."""
         relaying = Duty("webhook relay", self.relay.work, seconds, heartbeat)
-        self.engine.told = relaying.wake
+        self.engine.told = self._nudger.tell
         self.engine.start()
         return [
             relaying,
