@@ -13,7 +13,8 @@ from shared.db import Query, Row, Tx, sql
 
 _JOURNAL = "INSERT INTO sales.merge_moves (workspace_id, merge_id, kind, row_id) SELECT CAST(:workspace_id AS uuid),"
 _TOUCH = "version = t.version + 1, updated_at = :now"
-# The rows of one kind in the journal. IN within a larger expression is looked up in a hash, whatever is estimated.
+# The rows of one kind in the journal. IN within a larger expression is looked up in a hash, whatever is estimated: of
+# rows just written little is known, and joins planned for a few of them take for ever over many.
 _JOURNALED = (
     "(SELECT row_id FROM sales.merge_moves"
     " WHERE workspace_id = CAST(:workspace_id AS uuid) AND merge_id = :merge_id AND kind = '{kind}')"
@@ -73,9 +74,10 @@ RESUME_PINS = sql(
 MOVE_LINKS = sql(
     f"""
 WITH both_named AS (
-  SELECT a.interaction_id FROM sales.interaction_contacts a JOIN sales.interaction_contacts b
-    ON b.workspace_id = a.workspace_id AND b.interaction_id = a.interaction_id AND b.contact_id = :into_id
-  WHERE a.workspace_id = CAST(:workspace_id AS uuid) AND a.contact_id = :from_id
+  SELECT interaction_id FROM sales.interaction_contacts
+  WHERE workspace_id = CAST(:workspace_id AS uuid) AND contact_id = :from_id AND (interaction_id IN (
+    SELECT interaction_id FROM sales.interaction_contacts
+    WHERE workspace_id = CAST(:workspace_id AS uuid) AND contact_id = :into_id)) IS TRUE
 ), taken AS (
   DELETE FROM sales.interaction_contacts
   WHERE workspace_id = CAST(:workspace_id AS uuid) AND contact_id = :from_id RETURNING interaction_id
@@ -84,10 +86,13 @@ WITH both_named AS (
   SELECT CAST(:workspace_id AS uuid), interaction_id, :into_id FROM taken ON CONFLICT DO NOTHING
 ), touched AS (
   UPDATE sales.interactions t SET {_TOUCH}
-  WHERE t.workspace_id = CAST(:workspace_id AS uuid) AND t.id = ANY (ARRAY(SELECT interaction_id FROM taken))
+  WHERE t.workspace_id = CAST(:workspace_id AS uuid) AND t.customer_id = :customer_id
+    AND (t.id IN (SELECT interaction_id FROM taken)) IS TRUE
 )
-{_JOURNAL} :merge_id, CASE WHEN b.interaction_id IS NULL THEN 'links' ELSE 'doubled' END, k.interaction_id
-FROM taken k LEFT JOIN both_named b ON b.interaction_id = k.interaction_id
+{_JOURNAL} :merge_id,
+  CASE WHEN (interaction_id IN (SELECT interaction_id FROM both_named)) IS TRUE THEN 'doubled' ELSE 'links' END,
+  interaction_id
+FROM taken
 """
 )
 # A contact that was taken out of an interaction since stays out.
@@ -106,28 +111,29 @@ WITH taken AS (
   ON CONFLICT DO NOTHING RETURNING interaction_id
 )
 UPDATE sales.interactions t SET {_TOUCH}
-WHERE t.workspace_id = CAST(:workspace_id AS uuid) AND t.id = ANY (ARRAY(SELECT interaction_id FROM named))
+WHERE t.workspace_id = CAST(:workspace_id AS uuid) AND t.customer_id = :customer_id
+  AND (t.id IN (SELECT interaction_id FROM named)) IS TRUE
 """
 )
 
 
-async def move(tx: Tx, kind: str, merge_id: UUID, into_id: UUID, from_id: UUID) -> dict[str, int]:
+async def move(tx: Tx, kind: str, merge_id: UUID, into: Row, from_id: UUID) -> dict[str, int]:
     """Moves all that hangs on `from_id`; how many rows of each kind."""
-    given: dict[str, Any] = {"merge_id": merge_id, "into_id": into_id, "from_id": from_id, "now": tx.now}
+    given: dict[str, Any] = {"merge_id": merge_id, "into_id": into["id"], "from_id": from_id, "now": tx.now}
     if kind == "contact":
-        return {"interactions": await tx.run(MOVE_LINKS, **given)}
+        return {"interactions": await tx.run(MOVE_LINKS, customer_id=into["customer_id"], **given)}
     moved = {table: await tx.run(MOVE[table], **given) for table in TABLES}
     await tx.run(END_PINS, merge_id=merge_id, from_id=from_id, now=tx.now)
     return moved
 
 
-async def give_back(tx: Tx, merge: Row) -> dict[str, int]:
+async def give_back(tx: Tx, merge: Row, into: Row) -> dict[str, int]:
     """Moves back what the merge had moved, as far as nobody has moved it on; how many rows of each kind."""
     given: dict[str, Any] = {
         "merge_id": merge["id"], "into_id": merge["into_id"], "from_id": merge["from_id"], "now": tx.now,
     }  # fmt: skip
     if merge["kind"] == "contact":
-        return {"interactions": await tx.run(RETURN_LINKS, **given)}
+        return {"interactions": await tx.run(RETURN_LINKS, customer_id=into["customer_id"], **given)}
     returned = {table: await tx.run(RETURN[table], **given) for table in TABLES}
     await tx.run(RESUME_PINS, merge_id=merge["id"], from_id=merge["from_id"], now=tx.now)
     return returned

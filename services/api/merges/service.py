@@ -83,7 +83,7 @@ async def merge(tx: Tx, principal: Principal, subject: Subject, body: MergeCreat
     )
     await resources.change(tx, subject.resource, from_, {"deleted_at": tx.now}, action="deleted")
     after = await resources.change(tx, subject.resource, into, choices.columns_of(changes))
-    moved = await moves.move(tx, subject.kind, merge_id, into["id"], from_["id"])
+    moved = await moves.move(tx, subject.kind, merge_id, into, from_["id"])
     row = await tx.row(COUNT_MOVED, id=merge_id, moved=moved)
     assert row is not None  # noqa: S101 - inserted above
     _tell(tx, subject, row, after, "merged", {"moved": moved, "changed": sorted(changes)})
@@ -162,7 +162,7 @@ async def undo(tx: Tx, principal: Principal, id_: UUID, if_match: str | None) ->
     assert row is not None  # noqa: S101 - locked above
     await resources.change(tx, subject.resource, from_, {"deleted_at": None}, action="restored")
     after = await resources.change(tx, subject.resource, into, choices.columns_of(back))
-    moved = await moves.give_back(tx, row)
+    moved = await moves.give_back(tx, row, into)
     _tell(tx, subject, row, after, "unmerged", {"moved": moved, "changed": sorted(back)})
     return row
 
