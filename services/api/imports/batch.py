@@ -35,7 +35,7 @@ STAGES = sql(
     " WHERE workspace_id = :workspace_id AND process_id = ANY(CAST(:ids AS uuid[])) ORDER BY process_id, position"
 )
 _STANDING = """
-  , t.status, t.stage_position, t.closed_at, t.completed_at, t.process_id, (
+  , t.status, t.stage_id, t.stage_position, t.closed_at, t.completed_at, t.process_id, (
     SELECT jsonb_object_agg(s.position, jsonb_build_array(p.id, p.occurred_at)) FROM sales.transitions p
     JOIN sales.stages s ON s.workspace_id = p.workspace_id AND s.id = p.stage_id
     WHERE p.workspace_id = t.workspace_id AND p.opportunity_id = t.id AND p.action = 'pass' AND NOT EXISTS (
@@ -298,6 +298,7 @@ def _records(
                     step.passage_id,
                     step.reason,
                     step.occurred_at,
+                    None if present is None else present["stage_id"],
                 )
             )
     return records, recorded

@@ -47,6 +47,7 @@ STEPS = {
     "passage_id": "uuid",
     "reason": "text",
     "occurred_at": "timestamptz",
+    "previous_stage_id": "uuid",
 }
 # Of these a row without a value leaves alone what is there.
 _KEPT_WHERE_EMPTY = ("occurred_at", "currency")

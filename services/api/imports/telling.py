@@ -187,7 +187,7 @@ WITH moved AS MATERIALIZED (
   FROM moved x
 ), told AS (
   SELECT x.id, x.opportunity_id, x.version, x.owner_id, x.occurred_at, {_STEP_EVENTS} AS happened,
-    x.data || jsonb_build_object('reason', x.reason)
+    x.data || jsonb_build_object('reason', x.reason, 'previous_stage_id', x.previous_stage_id)
     || CASE WHEN x.stage_id IS NULL THEN '{{}}' ELSE jsonb_build_object('milestone', jsonb_build_object('key', x.key,
       'irreversible', x.irreversible, 'wins', x.wins, 'stage_id', x.stage_id)) END AS data
   FROM moved x
