@@ -8,6 +8,7 @@ has been read. Reading by the last id or time seen would lose whatever is commit
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -39,6 +40,8 @@ class Batch:
     position: Position
     more: bool
     held: bool
+    # The place of the last row that was looked at, and when that was recorded.
+    seen: tuple[Position, datetime] | None = None
 
 
 _SHOWN: Final = ", ".join(f"e.{name}" for name in (*COLUMNS, "xid"))

@@ -178,6 +178,8 @@ async def working_day(admin: Caller) -> dict[str, Any]:
     made |= await selling(admin, made["mate"]["id"], made)
     made |= await triage(admin, made["rep"]["id"], made["opportunity"]["id"])
     made |= await webhook_day(admin)
+    made["event"] = (await admin.ok("GET", "/v1/events"))["data"][0]
+    await admin.ok("POST", "/v1/stream-tickets")
     return made | await importing(admin) | {"partner_id": str(admin.member_id)}
 
 
@@ -198,6 +200,7 @@ def reads(made: dict[str, Any]) -> list[str]:
     paths += [f"/v1/{path}?owner_id={rep}" for path in ("focus", "focus/moves", "focus/capacity")]
     paths += [f"/v1/imports/{made['import']['id']}/errors", "/v1/imports/mapping-schema", "/v1/processes/templates"]
     paths += webhook_reads(made)
+    paths += ["/v1/events", f"/v1/events/{made['event']['id']}", "/v1/event-types", "/v1/event-types/customer.created"]
     return [*paths, "/v1/focus/overview", "/v1/me", "/v1/workspace", "/v1/policy", "/v1/catalog", "/v1/audit"]
 
 

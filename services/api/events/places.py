@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from services.api.errors import InvalidCursor, Problem, wrong
@@ -13,6 +13,9 @@ from services.api.pagination import Cursors
 from services.api.wire import as_uuid, dump
 from shared.db import Row, Tx
 from shared.feed import BEGINNING, Batch, Position
+
+# A place is given again as it was asked for no longer than this.
+FRESH: Final = timedelta(days=1)
 
 
 class CursorExpired(Problem):
@@ -34,11 +37,13 @@ class Places:
     def of_row(self, row: Row) -> str:
         return self.cursor(Position(row["xid"], row["id"]), row["recorded_at"])
 
-    def of_batch(self, batch: Batch, now: datetime) -> str:
-        """Where to go on after a batch."""
-        last = batch.rows[-1] if batch.rows else None
-        if last is not None and batch.position.id == last["id"]:
-            return self.of_row(last)
+    def of_batch(self, batch: Batch, now: datetime, asked: str | None) -> str:
+        """Where to go on after a batch. While nothing has come the place asked for stays, so that the page does too;
+        but not for so long that it would go stale."""
+        if batch.seen is not None:
+            return self.cursor(*batch.seen)
+        if asked is not None and as_uuid(asked) is None and self._read(now, asked, "?after", FRESH) is not None:
+            return asked
         return self.cursor(batch.position, now)
 
     async def find(self, tx: Tx, text: str | None, parameter: str, sight: Sight) -> Position:
@@ -50,7 +55,10 @@ class Places:
             return BEGINNING
         id_ = as_uuid(text)
         if id_ is None:
-            return self._read(tx.now, text, parameter)
+            place = self._read(tx.now, text, parameter, self._kept)
+            if place is None:
+                raise self._expired(parameter)
+            return place
         row = await queries.read_one(tx, id_, sight)
         if row is not None:
             return Position(row["xid"], row["id"])
@@ -58,16 +66,15 @@ class Places:
             raise self._expired(parameter)
         raise _unknown(parameter, "There is no such event, or it is not yours to see.")
 
-    def _read(self, now: datetime, text: str, parameter: str) -> Position:
+    def _read(self, now: datetime, text: str, parameter: str, age: timedelta) -> Position | None:
+        """The place of a cursor; None where it is older than that."""
         try:
             (xid, at), id_ = self._cursors.read(self._binding, text, _place)
         except InvalidCursor:
             raise _unknown(
                 parameter, "This is no cursor of this workspace's events. Begin again without one."
             ) from None
-        if at < now - self._kept:
-            raise self._expired(parameter)
-        return Position(xid, id_)
+        return None if at < now - age else Position(xid, id_)
 
     def _expired(self, parameter: str) -> CursorExpired:
         words = (

@@ -157,11 +157,12 @@ def _page(names: tuple[str, ...], everything: bool, audience: bool) -> Query:
             AND (e.xid, e.id) > (CAST(:xid AS xid8), CAST(:id AS uuid)){narrowing}
           ORDER BY e.xid, e.id LIMIT :window
         )
-        SELECT {HORIZON} AS horizon, l.xid AS last_xid, l.id AS last_id, (SELECT count(*) FROM w) AS looked_at, f.*,
+        SELECT {HORIZON} AS horizon, l.xid AS last_xid, l.id AS last_id, l.recorded_at AS last_at,
+          (SELECT count(*) FROM w) AS looked_at, f.*,
           EXISTS (SELECT FROM events.outbox h WHERE h.workspace_id = CAST(:workspace_id AS uuid)
             AND h.xid >= {HORIZON}) AS held
         FROM (SELECT) one
-        LEFT JOIN (SELECT xid, id FROM w ORDER BY xid DESC, id DESC LIMIT 1) l ON true
+        LEFT JOIN (SELECT xid, id, recorded_at FROM w ORDER BY xid DESC, id DESC LIMIT 1) l ON true
         LEFT JOIN LATERAL (
           SELECT e.*{", a.owners, a.members" if audience else ""} FROM w e{joined} {where}
           ORDER BY e.xid, e.id LIMIT :most
@@ -206,10 +207,13 @@ def _batch(rows: list[Row], position: Position, limit: int, window: int) -> Batc
     found = [row for row in rows if row["id"] is not None]
     shown, first = found[:limit], rows[0]
     if len(found) > limit:
-        return Batch(shown, Position(shown[-1]["xid"], shown[-1]["id"]), True, first["held"])
-    if first["looked_at"] == window:
-        return Batch(shown, Position(first["last_xid"], first["last_id"]), True, first["held"])
-    return Batch(shown, max(position, Position(first["horizon"], NIL)), False, first["held"])
+        last = Position(shown[-1]["xid"], shown[-1]["id"])
+        return Batch(shown, last, True, first["held"], (last, shown[-1]["recorded_at"]))
+    place = None if first["last_id"] is None else Position(first["last_xid"], first["last_id"])
+    seen = None if place is None else (place, first["last_at"])
+    if place is not None and first["looked_at"] == window:
+        return Batch(shown, place, True, first["held"], seen)
+    return Batch(shown, max(position, Position(first["horizon"], NIL)), False, first["held"], seen)
 
 
 _OWN: Final = sql(

@@ -42,7 +42,7 @@ async def page(tx: Tx, principal: Principal, params: EventFilters, places: Place
     )
     return {
         "data": [envelope(row) for row in batch.rows],
-        "next_cursor": places.of_batch(batch, tx.now),
+        "next_cursor": places.of_batch(batch, tx.now, asked),
         "has_more": batch.more,
     }
 
