@@ -12,7 +12,7 @@ IDEMPOTENCY_KEY = {
     "required": False,
     "description": (
         "A value of your own, 1 to 255 printable ASCII characters, such as a UUID. The same request sent again under "
-        "it within 24 hours is answered as it was the first time, with `Idempotency-Replayed: true`, and has no second effect."
+        "it within 24 hours is answered as it was the first time, with `Idempotency-Replayed: true`, and does nothing."
     ),
     "schema": {"type": "string", "pattern": f"^(?:{KEY.pattern})$"},
     "example": "5f0c2c0e-order-4711",

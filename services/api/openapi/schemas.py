@@ -9,18 +9,20 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from services.api.openapi.walk import Schema, map_schemas, rename_schemas
+from services.api.openapi.walk import Schema, map_schemas, operations, rename_schemas
 
 NULL = {"type": "null"}
 # Beside these a type list would say what they say already.
 _NUMBERS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 _GENERIC = re.compile(r"(\w+?)_(\w+)_")
+# Names that a language keeps for itself, or that its test files end with: a generator would rename them its own way.
+_RESERVED = {"Import": "ImportJob", "ImportError": "ImportRowError", "WebhookTest": "WebhookTestRequest"}
 _WRITTEN = ("Create", "Upsert", "Patch", "Put")
 
 
 def tidy(document: dict[str, Any]) -> dict[str, Any]:
     """The document with every schema in its plainest form."""
-    document = _name_unions(map_schemas(document, _plain))
+    document = _name_forms(_name_unions(map_schemas(document, _plain)))
     names = {name: _plain_name(name) for name in document["components"]["schemas"]}
     document = rename_schemas(document, {old: new for old, new in names.items() if old != new})
     return _known_values_where_read(_without_null_parameters(document))
@@ -29,7 +31,7 @@ def tidy(document: dict[str, Any]) -> dict[str, Any]:
 def _plain_name(name: str) -> str:
     """`Page_Customer_` as `CustomerPage`."""
     match = _GENERIC.fullmatch(name)
-    return f"{match[2]}{match[1]}" if match else name
+    return f"{_plain_name(match[2])}{match[1]}" if match else _RESERVED.get(name, name)
 
 
 def _plain(schema: Schema) -> Schema:
@@ -75,6 +77,18 @@ def _name_unions(document: dict[str, Any]) -> dict[str, Any]:
 
     document = map_schemas(document, name)
     document["components"]["schemas"] = dict(sorted({**document["components"]["schemas"], **named}.items()))
+    return document
+
+
+def _name_forms(document: dict[str, Any]) -> dict[str, Any]:
+    """A form that a route describes in place gets a name after its operation: `CreateImportForm`."""
+    schemas = document["components"]["schemas"]
+    for _, _, operation in operations(document):
+        for kind, content in operation.get("requestBody", {}).get("content", {}).items():
+            if kind == "multipart/form-data" and "$ref" not in content["schema"]:
+                name = f"{operation['operationId'][0].upper()}{operation['operationId'][1:]}Form"
+                schemas[name] = {"description": "A file with what is to be done with it.", **content["schema"]}
+                content["schema"] = {"$ref": f"#/components/schemas/{name}"}
     return document
 
 
