@@ -20,6 +20,7 @@ from shared.ids import new_id
 from tests.conftest import Servers
 from tests.delivery.receivers import Farm, Received
 from tests.delivery.support import CUSTOMER, Sender, open_sender
+from tests.faults.installation import free_port
 
 
 async def test_an_event_reaches_its_receiver_with_a_signature_that_verifies(sender: Sender, farm: Farm) -> None:
@@ -125,9 +126,10 @@ async def test_every_kind_of_answer(own_servers: Servers, farm: Farm) -> None:
     ways = ("ok", "s500", "redirect", "reset", "hang", "loris", "big", "close", "s429", "late", "gone")
     async with open_sender(own_servers, clock) as sender:
         ids = {way: await sender.endpoint(farm.url(f"/{way}/x"), timeout_seconds=1) for way in ways}
-        ids["refused"] = await sender.endpoint("http://127.0.0.1:1/x")
+        ids["port"] = await sender.endpoint("http://127.0.0.1:1/x")
+        ids["closed"] = await sender.endpoint(f"http://127.0.0.1:{free_port()}/x")
         ids["nowhere"] = await sender.endpoint("https://does-not-exist.invalid/x", timeout_seconds=10)
-        ids["private"] = await sender.endpoint("http://10.0.0.1:8080/x")
+        ids["private"] = await sender.endpoint("https://10.0.0.1/x")
         await sender.emit()
         await sender.settle(30)
         found = {way: (await sender.attempts(id_))[0] for way, id_ in ids.items()}
@@ -136,8 +138,8 @@ async def test_every_kind_of_answer(own_servers: Servers, farm: Farm) -> None:
             "ok": ("success", 200), "big": ("success", 200), "close": ("success", 200),
             "s500": ("server_error", 500), "redirect": ("redirect", 302), "late": ("server_error", 503),
             "s429": ("client_error", 429), "gone": ("client_error", 410), "reset": ("connection", None),
-            "hang": ("timeout", None), "loris": ("timeout", None), "refused": ("connection", None),
-            "nowhere": ("connection", None), "private": ("refused", None),
+            "hang": ("timeout", None), "loris": ("timeout", None), "closed": ("connection", None),
+            "port": ("refused", None), "nowhere": ("connection", None), "private": ("refused", None),
         }  # fmt: skip
         assert found["big"]["response_body"] == b"x" * 20_000
         assert found["s500"]["response_body"] == b"broken"
@@ -146,7 +148,7 @@ async def test_every_kind_of_answer(own_servers: Servers, farm: Farm) -> None:
         waits = {
             way: (row["next_attempt_at"] - at).total_seconds() for way, row in due.items() if row["next_attempt_at"]
         }
-        for way in ("s500", "redirect", "reset", "refused", "nowhere", "private"):
+        for way in ("s500", "redirect", "reset", "closed", "port", "nowhere", "private"):
             assert 4 <= waits[way] <= 6, way
         for way in ("hang", "loris"):
             assert 60 <= waits[way] <= 72, way
@@ -211,7 +213,7 @@ async def test_the_breaker_pauses_and_keeps_the_queue(own_servers: Servers, farm
         sent = await sender.emit(60)
         await sender.settle()
         tried = farm.counts["/s500/a"]
-        assert 10 <= tried <= 20
+        assert 10 <= tried <= 25
         assert (await sender.state(endpoint_id))["breaker"] == "open"
         assert [row["type"] for row in await sender.events("endpoint.%")] == ["endpoint.paused"]
         await sender.forward(clock.now() + timedelta(seconds=29))

@@ -178,8 +178,9 @@ class Engine:
             if not line.waiting or line.in_flight >= at_once:
                 continue
             claimed = line.waiting[0]
-            if claimed.start > loop.time() + 0.001:
-                self._wait(line, claimed.start)
+            start = max(claimed.start, line.not_before)
+            if start > loop.time() + 0.001:
+                self._wait(line, start)
                 continue
             line.waiting.popleft()
             # One that could outlive its lease is left to whoever finds it due again.
@@ -205,6 +206,7 @@ class Engine:
 
     def _begin(self, line: Line, claimed: Claimed) -> None:
         line.in_flight += 1
+        line.begun(asyncio.get_running_loop().time())
         self._lanes.open[line.lane] += 1
         task = asyncio.create_task(self._attempt(line, claimed, line.lane))
         self._attempts.add(task)
@@ -279,6 +281,8 @@ class Engine:
     # Writing.
 
     def _end(self, line: Line | None, outcome: Outcome) -> None:
+        if line is not None:
+            line.unsettled += 1
         self._ended.append((line, outcome))
         self._write.set()
 
@@ -333,6 +337,9 @@ class Engine:
             await write_effects(tx)
         if held < len(outcomes):
             log.info("deliveries_taken_over", workspace_id=str(workspace_id), count=len(outcomes) - held)
+        for line, _ in ended:
+            if line is not None:
+                line.unsettled -= 1
         for endpoint_id, count in quiet.items():
             lines[endpoint_id].unnoted += count
         for endpoint_id, health in healths.items():
@@ -355,6 +362,7 @@ class Engine:
         if line.waiting:
             self._lanes.ready(line)
             self._pump()
+        self._refill(line)
 
     def _await_retries(self, outcomes: Iterable[Outcome]) -> None:
         for each in outcomes:

@@ -27,6 +27,7 @@ _UNPROVEN_AT_ONCE: Final = 2
 # Besides those under way so many of a good endpoint are held ready, so that claiming never holds it up.
 _READY: Final = 3
 _MOST_THROTTLED: Final = 500
+_MADE_UP_SECONDS: Final = 0.05
 
 
 class Lane(IntEnum):
@@ -49,6 +50,10 @@ class Line:
     more: bool = False
     strikes: int = 0
     timer: asyncio.TimerHandle | None = None
+    # A throttled endpoint is not sent to before, whatever was held up until now.
+    not_before: float = 0.0
+    # Attempts that ended and are not written down: what the breaker makes of them is not known yet.
+    unsettled: int = 0
     # Successes that were not written to its health.
     unnoted: int = 0
     used_at: float = 0.0
@@ -72,8 +77,15 @@ class Line:
         if rate is not None and at_once:
             # The times for sending them are given away with the claim: about a second's worth.
             return 0 if self.waiting else min(ceil(rate), _MOST_THROTTLED)
-        ready = at_once * _READY if self.lane is Lane.FAST and self.endpoint.breaker.state == CLOSED else at_once
+        if self.endpoint.breaker.state != CLOSED:
+            return at_once - len(self.waiting) - self.in_flight - self.unsettled
+        ready = at_once * _READY if self.lane is Lane.FAST else at_once
         return ready - len(self.waiting) - self.in_flight
+
+    def begun(self, now: float) -> None:
+        """Puts the next sending off by the throttle's period; only a little of lost time is made up for."""
+        if self.endpoint.throttle_rate is not None:
+            self.not_before = max(self.not_before, now - _MADE_UP_SECONDS) + 1 / self.endpoint.throttle_rate
 
     def note(self, succeeded: bool, seconds: float) -> None:
         """Chooses the lane after an attempt."""

@@ -12,10 +12,8 @@ from services.api.delivery.breaker import CLOSED, OPEN
 from services.api.delivery.endpoints import Endpoint
 from services.api.delivery.fanout import ENDPOINT
 from services.api.delivery.outcomes import NOTED, Health, Outcome, Told, follow
-from services.api.resources import note
-from services.api.webhooks.resource import ENDPOINTS
 from shared.db import Tx, sql
-from shared.effects import Event
+from shared.effects import AuditEntry, Event
 
 log = structlog.get_logger(__name__)
 
@@ -92,7 +90,7 @@ DISABLE = sql(
       version = e.version + 1, updated_at = :now
     FROM unnest(CAST(:ids AS uuid[]), CAST(:reasons AS text[])) AS g(id, reason)
     WHERE e.workspace_id = :workspace_id AND e.id = g.id AND NOT e.disabled
-    RETURNING e.*
+    RETURNING e.id, e.version, e.disabled_reason
     """
 )
 
@@ -193,9 +191,11 @@ async def keep_health(
 async def _disable(tx: Tx, reasons: Mapping[UUID, str]) -> None:
     for row in await tx.rows(DISABLE, ids=list(reasons), reasons=list(reasons.values()), now=tx.now):
         log.warning("endpoint_disabled", endpoint_id=str(row["id"]), reason=row["disabled_reason"])
-        before = {**row, "disabled": False, "disabled_reason": None, "disabled_at": None}
-        note(tx, ENDPOINTS, "disabled", before, row)
+        _tell(tx, row["id"], Told("endpoint.disabled", {"reason": row["disabled_reason"]}), row["version"])
+        changes = {"disabled": [False, True], "disabled_reason": [None, row["disabled_reason"]]}
+        tx.effects.audit.append(AuditEntry("endpoint.disabled", ENDPOINT, row["id"], row["version"], changes))
 
 
-def _tell(tx: Tx, endpoint_id: UUID, told: Told) -> None:
-    tx.effects.emit(Event(told.type, ENDPOINT, endpoint_id, tx.now, {"id": endpoint_id, **told.data}))
+def _tell(tx: Tx, endpoint_id: UUID, told: Told, version: int | None = None) -> None:
+    data = {"id": endpoint_id, **told.data}
+    tx.effects.emit(Event(told.type, ENDPOINT, endpoint_id, tx.now, data, resource_version=version))

@@ -170,8 +170,7 @@ def _of_delivery(outcome: Outcome) -> list[Told]:
         "event_type": outcome.claimed.type,
         "attempts": outcome.attempts,
         # Its class alone: the words may name the receiver's host, which is not for other receivers.
-        "last_error": outcome.answer and outcome.answer.outcome,
-        "last_status": outcome.answer and outcome.answer.status,
+        "error": outcome.answer and outcome.answer.outcome,
     }
     if outcome.status == FAILED:
         return [Told("endpoint.exhausted", data)]
