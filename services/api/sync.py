@@ -31,7 +31,6 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
-    true,
     tuple_,
     union_all,
 )
@@ -39,7 +38,7 @@ from sqlalchemy.dialects import postgresql
 
 from services.api.conditional import tag_of
 from services.api.errors import SyncExpired
-from services.api.expand import FieldNames, trimmed
+from services.api.expand import FieldNames, check_fields, trimmed
 from services.api.pagination import DEFAULT_LIMIT, MOST, Cursors, Storable, binding_of
 from services.api.reads import Readable
 from services.api.resources import Resource
@@ -63,9 +62,11 @@ changed since, in full, and in `deleted` what to forget. Nothing is left out, wh
 now and then something comes a second time: keep the higher `version`. When a customer is to be forgotten, forget what
 belongs to it too. A 410 `sync_expired` asks to begin again without a cursor."""
 REFUSES = {"x-error-codes": ["sync_expired"]}
+# A snapshot's own upper end is one beyond the last transaction that has ended, and some that are open may lie beyond
+# it: only a number drawn now is greater than all that are.
 SNAPSHOT = sql(
-    "SELECT pg_snapshot_xmin(s)::text::bigint AS oldest, pg_snapshot_xmax(s)::text::bigint AS next"
-    " FROM pg_current_snapshot() AS s"
+    "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest,"
+    " pg_current_xact_id()::text::bigint AS following"
 )
 
 
@@ -101,7 +102,7 @@ class Changes(BaseModel, Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """What a reader has seen: all that transactions before `horizon` wrote. Those from `following` on began later."""
+    """What a reader has seen: all that transactions before `horizon` wrote; none from `following` on had begun."""
 
     horizon: int
     following: int
@@ -153,6 +154,11 @@ def _written_since(table: Table) -> ColumnElement[bool]:
     return ahead < literal(_XIDS // 2, BigInteger())
 
 
+def _seen(table: Table, reach: Reach) -> ColumnElement[bool]:
+    seen = visible(table, reach)
+    return literal(True) if seen is None else seen
+
+
 def _changed(table: Table) -> ColumnElement[bool]:
     return and_(table.c.updated_at > _LOW, _written_since(table))
 
@@ -191,8 +197,8 @@ def _handed_over(resource: Resource) -> ColumnElement[bool]:
 def _select_changes(resource: Resource, reach: Reach, since: bool, came_in: bool, after: bool) -> Executable:
     table = resource.table
     seen = visible(table, reach)
-    within = literal(True) if seen is None else seen
-    query = resource.prepare(select(table, within.label("within_reach"))).where(table.c.workspace_id == WORKSPACE)
+    within = _seen(table, reach).label("within_reach")
+    query = resource.prepare(select(table, within)).where(table.c.workspace_id == WORKSPACE)
     if since:
         query = query.where(or_(_changed(table), _came_in(resource)) if came_in else _changed(table))
     else:
@@ -221,7 +227,7 @@ def _select_arrivals(reach: Reach) -> CompoundSelect[Any]:
         select(opportunities.c.id, opportunities.c.customer_id)
         .where(opportunities.c.workspace_id == WORKSPACE, opportunities.c.deleted_at.is_(None))
         .where(or_(and_(_changed(opportunities), handed), opportunities.c.id.in_(shared)))
-        .where(visible(opportunities, reach) or true())
+        .where(_seen(opportunities, reach))
         .cte("arrived")
     )
     of_ours = customers.c.id.in_(select(arrived.c.customer_id)) & ~func.coalesce(owned(customers, reach), False)
@@ -236,6 +242,7 @@ async def changes(
     tx: Tx, principal: Principal, readable: Readable, params: SyncParams, cursors: Cursors
 ) -> dict[str, Any]:
     """One page of changes as JSON; raises InvalidCursor, and SyncExpired where all must be read anew."""
+    check_fields(params.fields, readable.names)
     resource = readable.resource
     binding = binding_of(principal, f"{resource.name}_sync", {})
     reach = [principal.reach, sorted(str(each) for each in principal.owner_ids)]
@@ -270,10 +277,10 @@ async def _begin(tx: Tx, since: Since | None) -> Since:
     row = await tx.row(SNAPSHOT)
     assert row is not None  # noqa: S101 - a select without a table gives one row
     if since is None:
-        return Since(row["oldest"], row["next"], tx.now, tx.now - FIRST_OVERLAP)
-    if not 0 <= row["next"] - since.horizon < _XIDS // 2:
+        return Since(row["oldest"], row["following"], tx.now, tx.now - FIRST_OVERLAP)
+    if not 0 <= row["following"] - since.horizon < _XIDS // 2:
         raise SyncExpired("The cursor is of another time of this database: begin again without one.")
-    return since.next(row["oldest"], row["next"], tx.now)
+    return since.next(row["oldest"], row["following"], tx.now)
 
 
 async def _rows(tx: Tx, principal: Principal, resource: Resource, position: Position, limit: int) -> list[Row]:
