@@ -41,7 +41,8 @@ KEYS_OF_CHANGED = """
 CREATE FUNCTION sales.keep_{kind}_keys_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   DELETE FROM sales.duplicate_keys
-  WHERE workspace_id = OLD.workspace_id AND subject_type = '{kind}' AND subject_id = OLD.id;
+  WHERE workspace_id = OLD.workspace_id AND subject_type = '{kind}' AND subject_id = OLD.id
+    AND key = ANY (sales.duplicate_keys_of({before}));
   IF TG_OP = 'UPDATE' AND NEW.deleted_at IS NULL THEN
     INSERT INTO sales.duplicate_keys (workspace_id, subject_type, key, subject_id)
     SELECT NEW.workspace_id, '{kind}', k.key, NEW.id FROM unnest(sales.duplicate_keys_of({arguments})) AS k(key);
@@ -150,9 +151,6 @@ def _tables() -> None:
         sa.PrimaryKeyConstraint("workspace_id", "subject_type", "key", "subject_id", name=op.f("pk_duplicate_keys")),
         schema="sales",
     )
-    op.create_index(
-        "ix_duplicate_keys_subject", "duplicate_keys", ["workspace_id", "subject_type", "subject_id"], schema="sales"
-    )
     op.create_table(
         "merges",
         sa.Column("workspace_id", sa.UUID(), nullable=False),
@@ -208,7 +206,9 @@ def _keep_keys(kind: str) -> None:
     table, arguments, watched = SUBJECTS[kind]
     changed = " OR ".join(f"OLD.{name} IS DISTINCT FROM NEW.{name}" for name in watched)
     op.execute(KEYS_OF_ADDED.format(kind=kind, arguments=arguments.format(row="a")))
-    op.execute(KEYS_OF_CHANGED.format(kind=kind, arguments=arguments.format(row="NEW")))
+    op.execute(
+        KEYS_OF_CHANGED.format(kind=kind, arguments=arguments.format(row="NEW"), before=arguments.format(row="OLD"))
+    )
     op.execute(
         f"CREATE TRIGGER keys_added AFTER INSERT ON sales.{table} REFERENCING NEW TABLE AS added"
         f" FOR EACH STATEMENT EXECUTE FUNCTION sales.keep_{kind}_keys_added()"

@@ -16,7 +16,6 @@ duplicate_keys = tenant_table(
     Column("key", Text, nullable=False),
     uuid_column("subject_id"),
     one_of("subject_type", MERGED_KINDS),
-    Index("ix_duplicate_keys_subject", "workspace_id", "subject_type", "subject_id"),
     key=("subject_type", "key", "subject_id"),
 )
 

@@ -20,7 +20,7 @@ MAKE_CUSTOMERS = sql(
     "INSERT INTO sales.customers (workspace_id, id, name, sort_key, phone, email, website, occurred_at, recorded_at,"
     " updated_at) SELECT :workspace_id, gen_random_uuid(), 'Firm ' || md5(n::text) || ' Ltd', 'firm ' || md5(n::text),"
     " '138' || lpad(n::text, 8, '0'), 'a@f' || n || '.example', 'https://f' || n || '.example', now(), now(), now()"
-    " FROM generate_series(1, CAST(:count AS int)) n"
+    " FROM generate_series(CAST(:first AS int), CAST(:last AS int)) n"
 )
 MAKE_INTERACTIONS = sql(
     "INSERT INTO sales.interactions (workspace_id, id, customer_id, kind, occurred_at, recorded_at, updated_at)"
@@ -36,7 +36,8 @@ NAME_CONTACT = sql(
 async def many(admin: Caller, count: int = CUSTOMERS) -> None:
     async with admin.state.database.transaction(admin.workspace_id) as tx:
         await tx.connection.execute("SET LOCAL statement_timeout = 0")
-        await tx.run(MAKE_CUSTOMERS, count=count)
+        for first in range(1, count + 1, 10_000):
+            await tx.run(MAKE_CUSTOMERS, first=first, last=min(first + 9_999, count))
 
 
 def scans(node: dict[str, Any]) -> list[tuple[str, str]]:
