@@ -225,9 +225,11 @@ def upgrade() -> None:
     )
     # How the values of an attribute count in the prior.
     op.add_column("attribute_definitions", sa.Column("model_input", postgresql.JSONB(), nullable=True), schema="sales")
+    op.execute("GRANT SELECT ON sales.attribute_definitions TO sixteen_scoring")
 
 
 def downgrade() -> None:
+    op.execute("REVOKE SELECT ON sales.attribute_definitions FROM sixteen_scoring")
     op.drop_column("attribute_definitions", "model_input", schema="sales")
     op.drop_index("ix_customers_deleted", table_name="customers", schema="sales")
     op.drop_column("scores", "digest", schema="scoring")

@@ -10,6 +10,7 @@ import re
 from typing import Final
 
 from services.scoring.core.facts import FIELDS, Kind
+from services.scoring.inputs import CUSTOMERS, Input, push_of
 from services.scoring.wire import Column, Layout
 from shared.catalog.interactions import MEETING_KINDS, NEGATIVE_SIGNALS, POSITIVE_SIGNALS
 
@@ -111,6 +112,7 @@ _COLUMNS: Final[dict[str, str]] = {
     "source_rate": "NULL",
     "interest": _rank("o.interest", "none", "weak", "interested", "firm"),
     "owner_changed_at": _time("o.owner_changed_at"),
+    "attribute_push": "NULL",
 }
 
 
@@ -124,6 +126,8 @@ def _select(name: str, kind: Kind) -> str:
 # only what is asked for is carried along.
 _JOINED: Final = re.compile(r"\b[prikt]\.")
 _OWN: Final = tuple((name, kind) for name, kind in FIELDS if not _JOINED.search(_COLUMNS.get(name, "")))
+# Where the workspace's own attributes come in, when any of them count.
+_PUSH: Final = f"{_select('attribute_push', Kind.LOG_ODDS)} AS attribute_push"
 _OWN_SELECTED: Final = ",\n    ".join(f"{_select(name, kind)} AS {name}" for name, kind in _OWN)
 _SELECTED: Final = ",\n  ".join(f"o.{name}" if (name, kind) in _OWN else _select(name, kind) for name, kind in FIELDS)
 
@@ -145,7 +149,7 @@ WITH o AS MATERIALIZED (
   SELECT o.workspace_id, o.version::float8 AS version, o.historical, o.stage_id, o.currency,
     o.amount::float8 AS amount, o.cost_to_deliver::float8 AS cost_to_deliver, o.budget_amount::float8 AS budget_amount,
     {_OWN_SELECTED}
-  FROM sales.opportunities o
+  FROM sales.opportunities o {{customers}}
   WHERE o.workspace_id = {_WORKSPACE} AND ({{chosen}}) AND o.status = 'open' AND o.deleted_at IS NULL
     AND NOT EXISTS (
       SELECT FROM sales.customers c
@@ -212,6 +216,17 @@ LEFT JOIN i ON i.id = o.id
 LEFT JOIN k ON k.customer_id = o.customer_id
 LEFT JOIN t ON t.id = o.id
 """
+
+
+def facts_query(columns: tuple[str, ...], inputs: tuple[Input, ...] = ()) -> str:
+    """The query over the opportunities chosen by `columns`, with the attributes that count for the workspace."""
+    query = FACTS_QUERY.replace("{chosen}", " OR ".join(f"o.{column} = ANY ({{{column}}})" for column in columns))
+    joined = any(each.subject == "customer" for each in inputs)
+    query = query.replace("{customers}", CUSTOMERS if joined else "")
+    if not inputs:
+        return query
+    return query.replace(_PUSH, f"coalesce(({push_of(inputs)})::float8, 'NaN'::float8) AS attribute_push", 1)
+
 
 # What the core's medians are taken over: the newest open and won opportunities of the workspace, for a bounded cost.
 # What was won tells what such deals are worth; what is still to do, and when they will buy, only open ones tell.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from services.scoring.core.deficit import Experience
 from services.scoring.core.facts import NO_UUID, OpportunityFacts, unknown_facts
 from services.scoring.core.policy import Policy
-from services.scoring.facts_query import FACTS, FACTS_QUERY, MEDIAN_FIELDS, MEDIANS, MEDIANS_QUERY
+from services.scoring.facts_query import FACTS, MEDIAN_FIELDS, MEDIANS, MEDIANS_QUERY, facts_query
 from services.scoring.wire import Layout, copy_out, fetch_out, literal, positions, uuid_list
 from services.scoring.workspace import Workspace, own_policy
 from shared.db import Tx, sql
@@ -238,13 +238,12 @@ async def read_facts(tx: Tx, workspace: Workspace, selection: Selection) -> Rows
     }
     if not asked:
         return FACTS.empty(0)
-    return await _read(tx, _facts_query(tuple(asked)), FACTS, asked, workspace.query_values, many="owner_id" in asked)
+    return await _read(
+        tx, _facts_query(tuple(asked), workspace.inputs), FACTS, asked, workspace.query_values, many="owner_id" in asked
+    )
 
 
-@lru_cache
-def _facts_query(columns: tuple[str, ...]) -> str:
-    chosen = " OR ".join(f"o.{column} = ANY ({{{column}}})" for column in columns)
-    return FACTS_QUERY.replace("{chosen}", chosen)
+_facts_query = lru_cache(maxsize=256)(facts_query)
 
 
 async def read_median_facts(tx: Tx, workspace: Workspace) -> OpportunityFacts:

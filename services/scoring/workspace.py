@@ -15,6 +15,7 @@ import orjson
 
 from services.scoring.core.policy import Policy
 from services.scoring.facts_query import SIGNAL_DAYS
+from services.scoring.inputs import Input, inputs_of
 from shared.db import Tx, sql
 
 log = logging.getLogger(__name__)
@@ -22,7 +23,11 @@ log = logging.getLogger(__name__)
 _EPOCH = date(1970, 1, 1)
 _SECONDS_PER_DAY = 86_400
 _WORKSPACE = sql(
-    "SELECT w.currency, w.time_zone, coalesce(p.document, '{}') AS document"
+    "SELECT w.currency, w.time_zone, coalesce(p.document, '{}') AS document,"
+    " (SELECT jsonb_agg(jsonb_build_object('subject', d.subject, 'key', d.key, 'kind', d.kind,"
+    "   'model_input', d.model_input) ORDER BY d.subject, d.key)"
+    "  FROM sales.attribute_definitions d"
+    "  WHERE d.workspace_id = w.id AND d.active AND d.model_input IS NOT NULL) AS inputs"
     " FROM sales.workspaces w"
     " LEFT JOIN sales.policies p ON p.workspace_id = w.id AND p.id = ("
     "  SELECT id FROM sales.policies WHERE workspace_id = :workspace_id ORDER BY recorded_at DESC, id DESC LIMIT 1)"
@@ -41,6 +46,7 @@ class Workspace:
     policy: Policy
     rates: dict[str, float]
     now: datetime
+    inputs: tuple[Input, ...] = ()
 
     @cached_property
     def now_days(self) -> float:
@@ -72,7 +78,12 @@ async def read_workspace(tx: Tx, now: datetime) -> Workspace | None:
     offset = now.astimezone(ZoneInfo(row["time_zone"])).utcoffset()
     hours = offset.total_seconds() / 3600 if offset else 0.0
     return Workspace(
-        tx.workspace_id, row["currency"], policy_of(document, hours), rates_of(document, row["currency"]), now
+        tx.workspace_id,
+        row["currency"],
+        policy_of(document, hours),
+        rates_of(document, row["currency"]),
+        now,
+        inputs_of(row["inputs"]),
     )
 
 

@@ -34,6 +34,7 @@ FACTORS: Labels = {
     "next_step": Label("Next step", "下一步"),
     "promises": Label("Promises kept", "承诺兑现"),
     "handover": Label("New owner", "更换负责人"),
+    "attributes": Label("Attributes of the workspace's own", "自定义属性"),
     "limit": Label("Held within 0.5 % and 99.5 %", "限制在 0.5 % 至 99.5 % 之间"),
 }
 

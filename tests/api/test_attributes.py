@@ -129,3 +129,69 @@ async def test_who_defines_and_who_reads(admin: Caller, other: Caller) -> None:
     assert len(many) == len(few)
     assert [each["key"] for each in listed["data"]] == ["by_integration", "floor_area"]
     assert (await admin.get("/v1/attributes", params={"key": "x"})).status_code == 400
+
+
+async def test_a_definition_says_how_its_values_count(admin: Caller) -> None:
+    weights = {"weights": {"north": 0.3, "south": -0.2}}
+    made = await admin.ok("POST", "/v1/attributes", REGION | {"model_input": weights})
+    assert {name: made["model_input"][name] for name in weights} == weights
+    path = f"/v1/attributes/{made['id']}"
+    changed = await admin.ok("PATCH", path, {"model_input": {"weights": {"north": 0.5}}})
+    assert changed["model_input"]["weights"] == {"north": 0.5}
+    assert (await admin.ok("PATCH", path, {"model_input": None}))["model_input"] is None
+    due = AREA | {"key": "due", "kind": "date", "model_input": {"weight": 0.001, "since": "2026-01-01"}}
+    assert (await admin.ok("POST", "/v1/attributes", due))["model_input"]["since"] == "2026-01-01"
+
+
+@pytest.mark.parametrize(
+    ("definition", "given", "pointer", "code"),
+    [
+        (AREA, {"centre": 50}, "/model_input/weight", "required"),
+        (AREA, {"weight": 0.1, "since": "2026-01-01"}, "/model_input/since", "contradiction"),
+        (AREA | {"kind": "boolean"}, {"weight": 1, "weights": {"a": 1}}, "/model_input/weights", "contradiction"),
+        (AREA | {"kind": "date"}, {"weight": 1}, "/model_input/since", "required"),
+        (AREA | {"kind": "text"}, {"weight": 1}, "/model_input", "contradiction"),
+        (REGION, {"weights": {"west": 0.1}}, "/model_input/weights/west", "unknown_category"),
+        (REGION, {"weight": 0.1}, "/model_input/weight", "contradiction"),
+    ],
+)
+async def test_how_it_counts_must_fit_its_kind(
+    admin: Caller, definition: dict[str, Any], given: dict[str, Any], pointer: str, code: str
+) -> None:
+    response = await admin.post("/v1/attributes", definition | {"model_input": given})
+    assert response.status_code == 422
+    assert (pointer, code) in {(each["pointer"], each["code"]) for each in response.json()["errors"]}
+    made = await admin.ok("POST", "/v1/attributes", definition)
+    response = await admin.patch(f"/v1/attributes/{made['id']}", {"model_input": given})
+    assert (response.status_code, response.json()["errors"][0]["pointer"].startswith("/model_input")) == (422, True)
+
+
+@pytest.mark.parametrize("given", [{"weight": 6}, {"weight": "much"}, {"weight": 1, "slope": 2}, {"centre": 1e16}])
+async def test_a_weight_is_a_number_within_bounds(admin: Caller, given: dict[str, Any]) -> None:
+    response = await admin.post("/v1/attributes", AREA | {"model_input": given})
+    assert response.status_code == 422
+    assert all(error["pointer"].startswith("/model_input/") for error in response.json()["errors"])
+    assert (await admin.ok("GET", "/v1/attributes"))["data"] == []
+
+
+async def test_the_workspace_is_judged_again_when_it_counts_otherwise(admin: Caller, state: Any) -> None:
+    async def marks() -> int:
+        rows = await admin_marks(admin, state)
+        return len(rows)
+
+    made = await admin.ok("POST", "/v1/attributes", AREA)
+    assert await marks() == 0
+    path = f"/v1/attributes/{made['id']}"
+    await admin.ok("PATCH", path, {"label": {"en": "Area"}})
+    assert await marks() == 0
+    await admin.ok("PATCH", path, {"model_input": {"weight": 0.01}})
+    assert await marks() == 1
+
+
+async def admin_marks(admin: Caller, state: Any) -> list[Any]:
+    workspace_id = (await admin.ok("GET", "/v1/workspace"))["id"]
+    async with state.database.transaction(workspace_id) as tx:
+        rows: list[Any] = await tx.connection.fetch(
+            "SELECT 1 FROM scoring.dirty_marks WHERE workspace_id = $1 AND subject_type = 'workspace'", workspace_id
+        )
+    return rows

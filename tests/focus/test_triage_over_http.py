@@ -285,7 +285,7 @@ async def test_the_score_adds_up(seller: Seller) -> None:
     assert score["probability"]["low"] < p < score["probability"]["high"]
     assert score["contributions"][0]["code"] == "base_rate"
     assert score["contributions"][0]["text"].startswith("Base win rate of the remaining stages ")
-    assert score["model"] == {"version": "prior-1", "regime": "prior"}
+    assert score["model"] == {"version": "prior-2", "regime": "prior"}
     assert score["seat"]["band"] == "engage"
     assert score["seat"]["rank"] == 1
     assert (score["stale"], score["pending"], score["facts_version"]) == (False, False, score["version"])

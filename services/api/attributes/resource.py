@@ -11,7 +11,7 @@ from services.api.wire import columns
 from shared.db import Row
 from shared.models import attribute_definitions as table
 
-_LAST = ("categories", "required", "active", "version", "occurred_at", "recorded_at", "updated_at")
+_LAST = ("categories", "required", "active", "model_input", "version", "occurred_at", "recorded_at", "updated_at")
 
 
 def wire(row: Row) -> dict[str, Any]:

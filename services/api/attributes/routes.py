@@ -40,7 +40,10 @@ async def list_attributes(
     dependencies=[requires("attributes:write")],
 )
 async def create_attribute(tx: EdgeTransaction, body: schemas.AttributeCreate) -> Response:
-    """Defines an attribute of customers or opportunities."""
+    """Defines an attribute of customers or opportunities.
+
+    With `model_input` its values count in the win probability; everything open is then judged again.
+    """
     row = await service.create(tx, body)
     return created(ATTRIBUTES.wire(row), f"{ATTRIBUTES.path}/{row['id']}", row["version"])
 
@@ -60,6 +63,6 @@ async def update_attribute(
     body: schemas.AttributePatch,
     if_match: IfMatch = None,
 ) -> Response:
-    """Changes a definition (JSON merge-patch): its label, more categories, whether it is asked for."""
+    """Changes a definition (JSON merge-patch): its label, more categories, whether it is asked for, how it counts."""
     row = await service.patch(tx, principal, id, body, if_match)
     return answer(ATTRIBUTES.wire(row), version=row["version"])

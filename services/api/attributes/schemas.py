@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -29,6 +29,29 @@ def _each_once(values: list[str]) -> list[str]:
 Categories = Annotated[list[ExternalText], Field(min_length=1, max_length=MOST_CATEGORIES), AfterValidator(_each_once)]
 
 
+Weight = Annotated[float, Field(ge=-5, le=5, allow_inf_nan=False)]
+
+
+class ModelInput(Strict):
+    """How an attribute counts in the prior of the win probability: what its value pushes on the log-odds.
+
+    Of a number, `weight` for each unit above `centre`; of a boolean, `weight` when it is true; of a date, `weight` for
+    each day after `since`; of a category, its entry in `weights`. One attribute pushes by at most 1 either way, all
+    of them together by at most 1.2, and an unknown value by nothing.
+    """
+
+    weight: Weight | None = Field(default=None, description="Log-odds per unit, per day, or when true.")
+    centre: float | None = Field(
+        default=None, ge=-1e15, le=1e15, allow_inf_nan=False, description="Of a number: where it pushes by nothing."
+    )
+    since: date | None = Field(default=None, description="Of a date: the day that pushes by nothing.")
+    weights: dict[str, Weight] | None = Field(
+        default=None,
+        max_length=MOST_CATEGORIES,
+        description="Of a category: log-odds by category; others push nothing.",
+    )
+
+
 class AttributeCreate(Strict):
     """A new attribute of customers or opportunities."""
 
@@ -39,6 +62,7 @@ class AttributeCreate(Strict):
     label: LocalizedName
     categories: Categories | None = Field(default=None, description="Of kind category: the values it may take.")
     required: bool = Field(default=False, description="New subjects must have it.")
+    model_input: ModelInput | None = Field(default=None, description="How it counts in the win probability, if at all.")
 
 
 class AttributePatch(Strict):
@@ -47,6 +71,7 @@ class AttributePatch(Strict):
     label: LocalizedName | None = None
     categories: Categories | None = Field(default=None, description="All of them: those there are and new ones.")
     required: bool | None = None
+    model_input: ModelInput | None = Field(default=None, description="In whole; null: it does not count any more.")
     active: bool | None = Field(default=None, description="false: values stay as they are, and no new ones are taken.")
     clear: list[str] | None = Field(default=None, description="Names of fields to clear, for clients without null.")
 
@@ -62,6 +87,7 @@ class Attribute(BaseModel):
     categories: list[str] | None
     required: bool
     active: bool
+    model_input: ModelInput | None
     version: int = Field(description="Counts changes; the ETag is this number in quotes.")
     occurred_at: datetime
     recorded_at: datetime

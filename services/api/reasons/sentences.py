@@ -29,6 +29,15 @@ def _base_rate(_: Situation, judged: Judged) -> Words:
     return Label("Base win rate of the remaining stages {rate}", "剩余阶段的基础赢率 {rate}"), {"rate": percent(rate)}
 
 
+def _attributes(_: Situation, judged: Judged) -> Words:
+    speak_for = (judged.contributions.get("attributes") or 0.0) > 0
+    for_it, against = (
+        Label("Custom attributes speak for it", "自定义属性有利"),
+        Label("Custom attributes speak against it", "自定义属性不利"),
+    )
+    return (for_it if speak_for else against), {}
+
+
 def _need(_: Situation, judged: Judged) -> Words:
     known = (judged.contributions.get("need") or 0.0) > 0
     return (Label("Need is understood", "需求已明确") if known else Label("Need is not understood", "需求不明确")), {}
@@ -230,7 +239,7 @@ TOLD: dict[str, Told] = {
     "budget_firmness": _budget_firmness, "budget_cover": _budget_cover, "date_firmness": _date_firmness,
     "date_slips": _date_slips, "time_fit": _time_fit, "date_overdue": _date_overdue, "fit": _fit, "rival": _rival,
     "stage_pace": _stage_pace, "next_step": _next_step, "promises": _promises, "handover": _handover,
-    "limit": _limit, "margin": _margin, "urgency": _urgency, "hours": _hours,
+    "attributes": _attributes, "limit": _limit, "margin": _margin, "urgency": _urgency, "hours": _hours,
 }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ The core knows no sentences. Codes are stable: one never changes its meaning; a 
 from enum import IntEnum
 from typing import Final
 
-MODEL_VERSION: Final = "prior-1"
+MODEL_VERSION: Final = "prior-2"
 
 
 class CustomerClass(IntEnum):
@@ -67,6 +67,7 @@ FACTORS: Final = (
     "next_step",
     "promises",
     "handover",
+    "attributes",
     "limit",
 )
 

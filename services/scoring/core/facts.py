@@ -35,6 +35,7 @@ class Kind(StrEnum):
     HOURS = "hours"
     CODE = "code"  # a small whole number whose meanings stand beside the field
     FLAG = "flag"  # 0 or 1
+    LOG_ODDS = "log_odds"
 
 
 FIELDS: Final[tuple[tuple[str, Kind], ...]] = (
@@ -95,6 +96,8 @@ FIELDS: Final[tuple[tuple[str, Kind], ...]] = (
     ("source_rate", Kind.SHARE),  # kept for the learning models; this model does not read it
     ("interest", Kind.CODE),  # 0 none, 1 shown, 2 firmer, 3 firm
     ("owner_changed_at", Kind.TIME),
+    # What the workspace's own attributes push on the log-odds, each within ±1 (unknown: none is to count).
+    ("attribute_push", Kind.LOG_ODDS),
 )
 
 UUID_FIELDS: Final = tuple(name for name, kind in FIELDS if kind is Kind.UUID)

@@ -29,6 +29,7 @@ GROUPS: Final[tuple[tuple[float, tuple[str, ...]], ...]] = (
     (1.0, ("fit", "rival")),
     (0.6, ("stage_pace",)),
     (0.5, ("next_step", "promises", "handover")),
+    (1.2, ("attributes",)),
 )
 TOTAL_BOUND: Final = 2.5
 

@@ -179,6 +179,11 @@ def _handover(view: View) -> Floats:
     return np.minimum(view.age("owner_changed_at") * (0.2 / HANDOVER_DAYS) - 0.2, 0.0)
 
 
+def _attributes(view: View) -> Floats:
+    # Weighed by the workspace itself; its group's bound keeps them from deciding alone.
+    return view["attribute_push"]
+
+
 # In the order of `FACTORS`, whose first and last (the base rate and the limit) are no pushes.
 PUSHES: Final[dict[str, Callable[[View], Floats]]] = {
     "need": _need,
@@ -205,4 +210,5 @@ PUSHES: Final[dict[str, Callable[[View], Floats]]] = {
     "next_step": _next_step,
     "promises": _promises,
     "handover": _handover,
+    "attributes": _attributes,
 }
