@@ -9,7 +9,7 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import cases_api, cases_import, cases_scoring
+from tests.bench import cases_api, cases_events, cases_import, cases_scoring
 from tests.bench.harness import Results
 from tests.bench.stack import running_stack
 
@@ -21,6 +21,8 @@ CASES = {
     "create": cases_api.create_opportunity,
     "pass": cases_api.pass_milestone,
     "visible": cases_scoring.change_to_rank,
+    "stream": cases_events.commit_to_stream,
+    "moves": cases_events.change_to_stream,
     "import": cases_import.import_against_copy,
 }
 OPPORTUNITIES = 100_000

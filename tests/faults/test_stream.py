@@ -1,0 +1,120 @@
+"""Live streams while Redis goes, and while the api does: what was committed is told, in order, once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from shared.feed import BEGINNING, read_after
+from tests.faults.installation import Installation, eventually
+from tests.faults.ledger import Ledger, open_ledger
+from tests.support.sse import EventSource
+
+pytestmark = pytest.mark.faults
+
+
+class Follower:
+    """A client of the stream, with all that it has heard."""
+
+    def __init__(self, installation: Installation, ledger: Ledger) -> None:
+        self.source = EventSource(installation.base_url, ledger.rep.key, type="customer.created")
+        self.heard: list[str] = []
+
+    async def run(self) -> None:
+        async for event in self.source:
+            self.heard.append(event["subject"]["id"])
+
+
+@asynccontextmanager
+async def following(installation: Installation, ledger: Ledger) -> AsyncIterator[Follower]:
+    follower = Follower(installation, ledger)
+    task = asyncio.create_task(follower.run())
+    try:
+        await asyncio.wait_for(follower.source.connected.wait(), 10)
+        yield follower
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def in_order(ledger: Ledger) -> list[str]:
+    """What there is to be heard, as the database has it."""
+    workspace_id = ledger.rep.workspace_id
+    async with ledger.installation.state.database.transaction(workspace_id) as tx:
+        batch = await read_after(tx, workspace_id, BEGINNING, 100_000)
+    return [str(row["subject_id"]) for row in batch.rows if row["type"] == "customer.created"]
+
+
+async def heard_all(ledger: Ledger, follower: Follower, seconds: float = 10) -> None:
+    expected = await in_order(ledger)
+    assert set(ledger.created.values()) <= set(expected)
+
+    async def look() -> bool:
+        return len(follower.heard) >= len(expected)
+
+    await eventually(look, seconds)
+    assert follower.heard == expected
+
+
+async def test_redis_flushed_and_killed(installation: Installation) -> None:
+    """The stream does not even break: it looks for itself."""
+    ledger = await open_ledger(installation)
+    redis = installation.redis()
+    async with following(installation, ledger) as follower:
+        async with ledger.streaming(3):
+            for _ in range(5):
+                await redis.flushall()
+                await asyncio.sleep(0.05)
+            await installation.servers.kill_redis()
+            await asyncio.sleep(1.5)
+            before = len(follower.heard)
+            await asyncio.sleep(1.5)
+            assert len(follower.heard) > before, "without Redis it is heard a moment later"
+            await installation.servers.restart_redis(empty=True)
+            await asyncio.sleep(0.5)
+        await heard_all(ledger, follower)
+        assert follower.source.connections == 1
+    await redis.aclose()
+
+
+async def test_the_api_killed_and_back(installation: Installation) -> None:
+    ledger = await open_ledger(installation)
+    async with following(installation, ledger) as follower:
+        async with ledger.streaming(3):
+            for _ in range(2):
+                await asyncio.sleep(0.4)
+                installation.kill("api")
+                await asyncio.sleep(0.1)
+                await eventually(installation.ready, 30)
+        await heard_all(ledger, follower)
+        assert follower.source.connections >= 3
+    assert ledger.broken > 0
+
+
+async def test_the_api_stops_in_time_with_streams_open(installation: Installation) -> None:
+    """SIGTERM ends the streams at once: nothing waits for the patience to run out, and the client resumes."""
+    ledger = await open_ledger(installation)
+    pid = installation.pid("api")
+    assert pid is not None
+    async with following(installation, ledger) as follower:
+        await ledger.write("Before")
+        started = asyncio.get_running_loop().time()
+        os.kill(pid, signal.SIGTERM)
+
+        async def gone() -> bool:
+            return installation.pid("api") != pid
+
+        await eventually(gone, 10)
+        assert asyncio.get_running_loop().time() - started < 3.0
+        await eventually(installation.ready, 30)
+        await eventually(lambda: _written(ledger, "After"), 10)
+        await heard_all(ledger, follower)
+
+
+async def _written(ledger: Ledger, name: str) -> bool:
+    return await ledger.write(name) == 201
