@@ -84,7 +84,8 @@ ATTRIBUTE = record(
     {
         "id": ID, "subject": CODE, "key": TEXT, "kind": CODE, "label": LABEL, "categories": maybe(each(TEXT)),
         "required": FLAG, "active": FLAG, **_FACT,
-    }
+    },
+    {"model_input": maybe({"type": "object"})},
 )  # fmt: skip
 PROCESS_MADE = record({"id": ID, "key": TEXT, "edition": COUNT, "is_default": FLAG})
 PROCESS = plus(PROCESS_MADE, {"name": LABEL, "template": maybe(TEXT), "active": FLAG, **_FACT, "changed": CHANGED})
@@ -101,6 +102,19 @@ CONTACT = record(
         "is_coach": FLAG, "is_external": FLAG, "external_source": maybe(TEXT), **_FACT, **_SOFT,
     }
 )  # fmt: skip
+# One event for a merge, whatever was moved by it: each record that was has a new version, and `updated_at`.
+MERGED = record(
+    {
+        "merge_id": ID,
+        "into_id": said(ID, "The record that stays."),
+        "from_id": said(ID, "The record that became part of it, or came apart from it again."),
+        "moved": said(
+            record({"interactions": COUNT}, {"contacts": COUNT, "opportunities": COUNT, "tasks": COUNT}),
+            "How many records of each kind went from one to the other.",
+        ),
+        "changed": CHANGED,
+    }
+)
 PRODUCT = record(
     {
         "id": ID, "name": TEXT, "code": maybe(TEXT), "series": maybe(TEXT), "list_price": maybe(MONEY),
