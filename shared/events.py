@@ -181,6 +181,11 @@ def _facts() -> Iterable[tuple[str, EventType]]:
         changed=["owner_id", "owner_reason"],
     )  # fmt: skip
     yield from _changes("contact", "Contact", "联系人", d.CONTACT, soft=True)
+    for what, en, zh in (("customer", "Customer", "客户"), ("contact", "Contact", "联系人")):
+        says = f"Another {what} became part of this one; comes with `{what}.deleted` of that one."
+        yield _type(f"{what}.merged", f"{en} merged", f"{zh}已合并", d.MERGED, says)
+        says = f"A merge was undone; comes with `{what}.restored` of the other {what}."
+        yield _type(f"{what}.unmerged", f"{en} merge undone", f"{zh}合并已撤销", d.MERGED, says)
     yield from _changes("product", "Product", "产品", d.PRODUCT, soft=True)
     yield from _changes("interaction", "Interaction", "沟通", d.INTERACTION, soft=True)
     yield from _changes("task", "Task", "待办", d.TASK, soft=True)
