@@ -379,8 +379,8 @@ class TestCost:
         async with admin.state.database.transaction(admin.workspace_id) as tx:
             await tx.connection.execute(
                 "INSERT INTO sales.tasks (workspace_id, id, kind, title, occurred_at, recorded_at, updated_at)"
-                " SELECT $1, gen_random_uuid(), 'other', 'x', now(), now(), now() - make_interval(mins => n) - interval '1 day'"
-                " FROM generate_series(1, 20000) n",
+                " SELECT $1, gen_random_uuid(), 'other', 'x', now(), now(),"
+                " now() - make_interval(mins => n) - interval '1 day' FROM generate_series(1, 20000) n",
                 admin.workspace_id,
             )
         query = _select_changes(TASKS, Reach.ALL, True, False, False)

@@ -170,7 +170,7 @@ HOT: dict[str, tuple[int, Hot]] = {
             "/v1/opportunities", {"name": "x", "customer_id": m["customer_id"]}, headers={"Idempotency-Key": "k"}
         ),
     ),
-    "pass": (4, lambda c, m: c.post(f"/v1/opportunities/{m['id']}/transitions", {"action": "pass"})),
+    "pass": (2, lambda c, m: c.post(f"/v1/opportunities/{m['id']}/transitions", {"action": "pass"})),
     "patch": (3, lambda c, m: c.patch(f"/v1/opportunities/{m['id']}", {"interest": "firm"})),
     "read customer": (1, lambda c, m: c.get(f"/v1/customers/{m['customer_id']}")),
     "list customers": (1, lambda c, m: c.get("/v1/customers?limit=50&name_prefix=a")),

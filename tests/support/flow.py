@@ -195,6 +195,13 @@ def reads(made: dict[str, Any]) -> list[str]:
     paths += [f"/v1/{resource}/{made[name]['id']}" for resource, name in by_resource.items()]
     synced = ("customers", "contacts", "opportunities", "interactions", "tasks", "products")
     paths += [f"/v1/{resource}:sync" for resource in synced]
+    paths += [
+        f"/v1/customers/{made['customer']['id']}?expand=owner,opportunities,contacts,next_task,latest_interaction",
+        f"/v1/opportunities/{opportunity}?expand=customer,owner,score,next_task,process,contacts,latest_interaction",
+        f"/v1/focus?owner_id={made['mate']['id']}&expand=opportunity,customer,owner,score,next_task",
+        "/v1/tasks?expand=customer,opportunity,assignee",
+        "/v1/interactions?expand=contacts,customer,opportunity,member",
+    ]
     paths += [f"/v1/opportunities/{opportunity}/{part}" for part in ("transitions", "members", "score")]
     paths.append(f"/v1/opportunities/{opportunity}/members/{made['partner_id']}")
     paths += [f"/v1/{path}?owner_id={rep}" for path in ("focus", "focus/moves", "focus/capacity")]
