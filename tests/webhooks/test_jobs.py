@@ -302,7 +302,7 @@ from shared.db import open_database
 fan_out = jobs.fan_out
 
 async def slowly(*given, **named):
-    """Long enough that a kill lies within a page."""
+    # Long enough that a kill lies within a page.
     made = await fan_out(*given, **named)
     await asyncio.sleep(0.2)
     return made
