@@ -223,6 +223,7 @@ def upgrade() -> None:
         schema="sales",
         postgresql_where=sa.text("deleted_at IS NOT NULL"),
     )
+    op.create_index("ix_interactions_occurred", "interactions", ["workspace_id", "occurred_at", "id"], schema="sales")
     # How the values of an attribute count in the prior.
     op.add_column("attribute_definitions", sa.Column("model_input", postgresql.JSONB(), nullable=True), schema="sales")
     op.execute("GRANT SELECT ON sales.attribute_definitions TO sixteen_scoring")
@@ -231,6 +232,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.execute("REVOKE SELECT ON sales.attribute_definitions FROM sixteen_scoring")
     op.drop_column("attribute_definitions", "model_input", schema="sales")
+    op.drop_index("ix_interactions_occurred", table_name="interactions", schema="sales")
     op.drop_index("ix_customers_deleted", table_name="customers", schema="sales")
     op.drop_column("scores", "digest", schema="scoring")
     for table in COUNTED_EARLY:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Boolean, ColumnElement, Date, DateTime, Text, and_, cast, func, literal
 from sqlalchemy.dialects.postgresql import JSONB
@@ -52,6 +53,11 @@ def attributes_match(column: ColumnElement[Any]) -> Filter:
         return and_(column.op("@>")(equal), func.sales.attributes_within(column, low, high))
 
     return Filter(match, JSONB())
+
+
+def by_id(column: ColumnElement[Any]) -> Sort:
+    """The order in which rows were made, for ids grow with time; the primary key serves it, however many there are."""
+    return Sort(column, lambda row: row["id"], UUID)
 
 
 def by_text(column: ColumnElement[Any], name: str) -> Sort:

@@ -92,6 +92,11 @@ def ordered(
     if sort.prepare is not None:
         query = sort.prepare(query)
     id_column = id_column if sort.tie is None else sort.tie
+    if sort.expression is id_column:
+        if after:
+            place = bindparam("after_id", type_=id_column.type)
+            query = query.where(id_column < place if descending else id_column > place)
+        return query.order_by(id_column.desc() if descending else id_column).limit(bindparam("page_limit"))
     key = tuple_(sort.expression, id_column)
     if after:
         place = tuple_(

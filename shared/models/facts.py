@@ -149,6 +149,7 @@ interactions = tenant_table(
     by_external_id("interactions"),
     Index("ix_interactions_customer", "workspace_id", "customer_id", "occurred_at"),
     Index("ix_interactions_opportunity", "workspace_id", "opportunity_id", "occurred_at"),
+    Index("ix_interactions_occurred", "workspace_id", "occurred_at", "id"),
     Index("ix_interactions_updated", "workspace_id", "updated_at", "id"),
 )
 

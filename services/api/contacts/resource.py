@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.api.filters import after, begins_with, by_text, by_time, equals
+from services.api.filters import after, begins_with, by_id, by_text, by_time, equals
 from services.api.resources import Resource
 from services.api.wire import columns
 from shared.db import Row
@@ -31,8 +31,9 @@ CONTACTS = Resource(
     wire=wire,
     personal=lambda _: PERSONAL,
     marks=lambda row: [Mark("customer", row["customer_id"])],
-    default_sort="-recorded_at",
+    default_sort="-id",
     sorts={
+        "id": by_id(contacts.c.id),
         "name": by_text(contacts.c.sort_key, "sort_key"),
         "recorded_at": by_time(contacts.c.recorded_at, "recorded_at"),
         "updated_at": by_time(contacts.c.updated_at, "updated_at"),

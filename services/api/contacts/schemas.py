@@ -101,7 +101,11 @@ class Contact(BaseModel):
 class ContactFilters(ListParams):
     """Filters and order of the list of contacts."""
 
-    sort: str | None = Field(default=None, description="name, recorded_at, updated_at; - before it turns the order.")
+    sort: str | None = Field(
+        default=None,
+        description="id (the order they were made in), name, recorded_at, updated_at; - before it turns the order."
+        " The newest come first where none is given.",
+    )
     customer_id: UUID | None = None
     function: str | None = None
     level: str | None = None

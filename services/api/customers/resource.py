@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.api.filters import after, attributes_match, begins_with, by_text, by_time, equals, is_null
+from services.api.filters import after, attributes_match, begins_with, by_id, by_text, by_time, equals, is_null
 from services.api.resources import Resource
 from services.api.wire import columns
 from shared.db import Row
@@ -36,8 +36,9 @@ CUSTOMERS = Resource(
     wire=wire,
     personal=personal,
     marks=lambda row: [Mark("customer", row["id"])],
-    default_sort="-recorded_at",
+    default_sort="-id",
     sorts={
+        "id": by_id(customers.c.id),
         "name": by_text(customers.c.sort_key, "sort_key"),
         "recorded_at": by_time(customers.c.recorded_at, "recorded_at"),
         "updated_at": by_time(customers.c.updated_at, "updated_at"),

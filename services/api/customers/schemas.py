@@ -105,7 +105,11 @@ class Customer(BaseModel):
 class CustomerFilters(ListParams):
     """Filters and order of the list of customers."""
 
-    sort: str | None = Field(default=None, description="name, recorded_at, updated_at; - before it turns the order.")
+    sort: str | None = Field(
+        default=None,
+        description="id (the order they were made in), name, recorded_at, updated_at; - before it turns the order."
+        " The newest come first where none is given.",
+    )
     owner_id: UUID | None = None
     unassigned: bool | None = None
     kind: str | None = None

@@ -14,6 +14,7 @@ from services.api.filters import (
     at_most,
     attributes_match,
     by_day_or_latest,
+    by_id,
     by_number,
     by_text,
     by_time,
@@ -85,8 +86,9 @@ OPPORTUNITIES = Resource(
     wire=wire,
     personal=personal,
     marks=marks,
-    default_sort="-recorded_at",
+    default_sort="-id",
     sorts={
+        "id": by_id(opportunities.c.id),
         "name": by_text(opportunities.c.sort_key, "sort_key"),
         "recorded_at": by_time(opportunities.c.recorded_at, "recorded_at"),
         "updated_at": by_time(opportunities.c.updated_at, "updated_at"),

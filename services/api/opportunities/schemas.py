@@ -169,7 +169,8 @@ class OpportunityFilters(ListParams):
 
     sort: str | None = Field(
         default=None,
-        description="name, recorded_at, updated_at, amount, purchase_date, priority; - before it turns the order.",
+        description="id (the order they were made in), name, recorded_at, updated_at, amount, purchase_date, priority;"
+        " - before it turns the order. The newest come first where none is given.",
     )
     owner_id: UUID | None = None
     unassigned: bool | None = None
