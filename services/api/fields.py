@@ -28,6 +28,7 @@ from pypinyin import lazy_pinyin
 from shared.catalog.currencies import CURRENCIES
 from shared.catalog.labels import Labels
 
+_NUMBER = re.compile(r"[-+]?[\d_]*\.?\d+(?:[eE][-+]?\d+)?")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -72,8 +73,15 @@ def _aware(value: datetime) -> datetime:
     return value.astimezone(UTC)
 
 
-Instant = Annotated[datetime, AfterValidator(_aware)]
-Day = Annotated[date, AfterValidator(_in_range)]
+def _not_a_number(value: Any) -> Any:
+    """Seconds since 1970 are no date of ours, though the parser would take them, also from a query."""
+    if isinstance(value, int | float) or (isinstance(value, str) and _NUMBER.fullmatch(value.strip())):
+        raise ValueError("a date is written as in 2026-11-22, a time as in 2026-11-22T08:30:00Z")
+    return value
+
+
+Instant = Annotated[datetime, BeforeValidator(_not_a_number), AfterValidator(_aware)]
+Day = Annotated[date, BeforeValidator(_not_a_number), AfterValidator(_in_range)]
 
 
 def _uuid_v7(value: UUID) -> UUID:

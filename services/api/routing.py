@@ -36,24 +36,31 @@ class RouteIndex(BaseRoute):
     """
 
     def __init__(self, routes: Iterable[APIRoute]) -> None:
-        self._plain: dict[str, list[APIRoute]] = defaultdict(list)
+        self._exact: dict[str, list[APIRoute]] = defaultdict(list)
         self._verbs: dict[str, list[APIRoute]] = defaultdict(list)
+        self._plain: dict[str, list[APIRoute]] = defaultdict(list)
         for route in routes:
-            kind = self._verbs if ":" in route.path.rsplit("/", 1)[-1] else self._plain
-            kind[_resource(route.path)].append(route)
+            if "{" not in route.path:
+                self._exact[route.path].append(route)
+            elif ":" in route.path.rsplit("/", 1)[-1]:
+                self._verbs[_resource(route.path)].append(route)
+            else:
+                self._plain[_resource(route.path)].append(route)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         if scope["type"] != "http":
             return Match.NONE, {}
         sought = {**scope, "path": _whole(scope)} if b"%2f" in scope.get("raw_path", b"").lower() else scope
-        match: Match = Match.NONE
-        found: Scope = {}
-        if ":" in sought["path"].rsplit("/", 1)[-1]:
-            # `/{id}:restore` is never a `/{id}`, whatever the method.
-            match, found = _first(self._verbs, sought)
-        if match is Match.NONE:
-            match, found = _first(self._plain, sought)
-        return match, found if sought is scope or match is not Match.FULL else _with_slashes(found)
+        path: str = sought["path"]
+        # `/processes/templates` and `/{id}:restore` are never a `/{id}`, whatever the method.
+        for those in (self._exact.get(path), self._verbs_at(path), self._plain.get(_resource(path))):
+            match, found = _first(those or (), sought)
+            if match is not Match.NONE:
+                return match, found if sought is scope or match is not Match.FULL else _with_slashes(found)
+        return Match.NONE, {}
+
+    def _verbs_at(self, path: str) -> list[APIRoute] | None:
+        return self._verbs.get(_resource(path)) if ":" in path.rsplit("/", 1)[-1] else None
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         allowed = scope.get("sixteen.allowed")
@@ -62,11 +69,11 @@ class RouteIndex(BaseRoute):
         await scope["route"].handle(scope, receive, send)
 
 
-def _first(routes: dict[str, list[APIRoute]], scope: Scope) -> tuple[Match, Scope]:
+def _first(routes: Iterable[APIRoute], scope: Scope) -> tuple[Match, Scope]:
     """The route that takes the request; or, where none takes its method, which methods are taken."""
     allowed: set[str] = set()
     partial: Scope = {}
-    for route in routes.get(_resource(scope["path"]), ()):
+    for route in routes:
         match, found = route.matches(scope)
         if match is Match.FULL:
             return match, found

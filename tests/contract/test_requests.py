@@ -181,3 +181,16 @@ class TestDeprecation:
 
 async def _old() -> Response:
     return Response(b"{}", media_type="application/json")
+
+
+@pytest.mark.parametrize("value", ["0.5", "1700000000", "-1", "1e9"])
+async def test_a_number_is_no_time(admin: Caller, value: str) -> None:
+    response = await admin.get(f"/v1/customers?updated_after={value}")
+    assert (response.status_code, response.json()["errors"][0]["pointer"]) == (400, "?updated_after")
+    written = await admin.post("/v1/customers", {"name": "x", "occurred_at": float(value)})
+    assert (written.status_code, written.json()["errors"][0]["pointer"]) == (422, "/occurred_at")
+
+
+async def test_a_name_in_a_path_is_never_an_id(admin: Caller) -> None:
+    response = await admin.patch("/v1/processes/templates", {"active": False})
+    assert (response.status_code, response.headers["allow"]) == (405, "GET")

@@ -68,6 +68,8 @@ def _optional_body(route: APIRoute, operation: dict[str, Any]) -> None:
 def _parameters(method: str, operation: dict[str, Any]) -> None:
     given: list[dict[str, Any]] = operation.setdefault("parameters", [])
     required = {each.get("name"): each.get("required", False) for each in given}
+    if "If-Match" in required:
+        _put(given, "If-Match", "IfMatch")
     if method == "get":
         _put(given, "If-None-Match", "IfNoneMatch")
     elif method == "post":

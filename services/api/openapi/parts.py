@@ -25,6 +25,14 @@ IF_NONE_MATCH = {
     "schema": {"type": "string"},
     "example": '"3"',
 }
+IF_MATCH = {
+    "name": "If-Match",
+    "in": "header",
+    "required": False,
+    "description": "The strong `ETag` of the version you read: another version is not changed, the answer is 412.",
+    "schema": {"type": "string", "pattern": r'^ *(?:\*|"[^",]*"(?: *, *"[^",]*")*) *$'},
+    "example": '"3"',
+}
 CREATE_GUARD = {
     "name": "If-None-Match",
     "in": "header",
@@ -37,6 +45,7 @@ IDEMPOTENCY_KEY_REQUIRED = {**IDEMPOTENCY_KEY, "required": True}
 PARAMETERS = {
     "IdempotencyKey": IDEMPOTENCY_KEY,
     "IdempotencyKeyRequired": IDEMPOTENCY_KEY_REQUIRED,
+    "IfMatch": IF_MATCH,
     "IfNoneMatch": IF_NONE_MATCH,
     "CreateGuard": CREATE_GUARD,
 }

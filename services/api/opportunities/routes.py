@@ -30,6 +30,9 @@ OpportunitiesWrite = Annotated[Principal, requires("opportunities:write")]
 REFUSES_TRANSITIONS = {
     "x-error-codes": ["transition_not_allowed", "milestone_irreversible", "milestone_criteria_unmet"]
 }
+REFUSES_OPERATIONS = {
+    "x-error-codes": [*REFUSES_TRANSITIONS["x-error-codes"], "not_found", "already_exists", "precondition_failed"]
+}
 
 
 def _history(table: Table) -> Resource:
@@ -73,7 +76,7 @@ routes.add_create(
     ":batch",
     response_model=batch.OpportunityBatchResult,
     operation_id="batchOpportunities",
-    openapi_extra=REFUSES_TRANSITIONS,
+    openapi_extra=REFUSES_OPERATIONS,
 )
 async def batch_opportunities(
     principal: OpportunitiesWrite, tx: EdgeTransaction, body: batch.OpportunityBatch
