@@ -171,12 +171,27 @@ async def importing(admin: Caller) -> dict[str, Any]:
     return {"import": made}
 
 
+async def tidying(admin: Caller, customer_id: str, contact_id: str) -> dict[str, Any]:
+    """Twins that are looked for, merged, and parted again."""
+    ok = admin.ok
+    twin = await ok("POST", "/v1/customers", {"name": "北方重工有限公司"})
+    namesake = await ok("POST", "/v1/contacts", {"customer_id": customer_id, "name": "Wang"})
+    await ok("POST", "/v1/customers:search-duplicates", {"name": "北方重工（上海）有限公司"})
+    await ok("POST", "/v1/contacts:search-duplicates", {"name": "Wang", "customer_id": customer_id})
+    people = await ok("POST", "/v1/contacts:merge", {"into": contact_id, "from": namesake["id"]})
+    await ok("POST", f"/v1/merges/{people['id']}:undo")
+    firms = await ok("POST", "/v1/customers:merge", {"into": customer_id, "from": twin["id"]})
+    await ok("POST", f"/v1/merges/{firms['id']}:undo")
+    return {"merge": firms}
+
+
 async def working_day(admin: Caller) -> dict[str, Any]:
     """All of it; what was made, by name."""
     made = await people(admin)
     made |= await customer_facts(admin, made["rep"]["id"])
     made |= await selling(admin, made["mate"]["id"], made)
     made |= await triage(admin, made["rep"]["id"], made["opportunity"]["id"])
+    made |= await tidying(admin, made["customer"]["id"], made["contact"]["id"])
     made |= await webhook_day(admin)
     made["event"] = (await admin.ok("GET", "/v1/events"))["data"][0]
     await admin.ok("POST", "/v1/stream-tickets")
@@ -189,7 +204,7 @@ def reads(made: dict[str, Any]) -> list[str]:
     by_resource = {
         "customers": "customer", "opportunities": "opportunity", "contacts": "contact", "products": "product",
         "interactions": "interaction", "tasks": "task", "members": "rep", "teams": "team", "attributes": "attribute",
-        "processes": "process", "api-keys": "key", "imports": "import", "focus/pins": "pin",
+        "processes": "process", "api-keys": "key", "imports": "import", "focus/pins": "pin", "merges": "merge",
     }  # fmt: skip
     paths = [f"/v1/{resource}" for resource in by_resource]
     paths += [f"/v1/{resource}/{made[name]['id']}" for resource, name in by_resource.items()]
@@ -206,7 +221,8 @@ def reads(made: dict[str, Any]) -> list[str]:
     paths.append(f"/v1/opportunities/{opportunity}/members/{made['partner_id']}")
     paths += [f"/v1/{path}?owner_id={rep}" for path in ("focus", "focus/moves", "focus/capacity")]
     paths += [f"/v1/imports/{made['import']['id']}/errors", "/v1/imports/mapping-schema", "/v1/processes/templates"]
-    paths += webhook_reads(made)
+    paths += [f"/v1/{each}s/{made[each]['id']}/duplicates" for each in ("customer", "contact")]
+    paths += ["/v1/duplicates", *webhook_reads(made)]
     paths += ["/v1/events", f"/v1/events/{made['event']['id']}", "/v1/event-types", "/v1/event-types/customer.created"]
     return [*paths, "/v1/focus/overview", "/v1/me", "/v1/workspace", "/v1/policy", "/v1/catalog", "/v1/audit"]
 

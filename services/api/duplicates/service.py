@@ -60,8 +60,9 @@ async def find_for_many(
     """
     found = await candidates.find(tx, kind, probes, keys or ["n", *STRONG[kind]])
     ids = {each for probe in found for each in probe.ids}
-    rows = await candidates.read(tx, principal, kind, ids) if ids else {}
-    traits = {id_: candidates.traits_of(kind, found[0].region, row) for id_, row in rows.items()}
+    rows = await candidates.read(tx, principal, kind, ids)
+    region = found[0].region if found else None
+    traits = {id_: candidates.traits_of(kind, region, row) for id_, row in rows.items()}
     matches: list[list[Match]] = []
     for probe in found:
         alike = []
@@ -100,8 +101,8 @@ async def page(tx: Tx, principal: Principal, params: DuplicateFilters, cursors: 
     found = await candidates.pairs(tx, principal, kind, after, params.limit + 1)
     shown = found[: params.limit]
     has_more = len(found) > params.limit
-    rows = await candidates.read(tx, principal, kind, {id_ for pair in shown for id_ in pair}) if shown else {}
-    region = await candidates.region(tx) if shown else None
+    rows = await candidates.read(tx, principal, kind, {id_ for pair in shown for id_ in pair})
+    region = await candidates.region(tx)
     traits = {id_: candidates.traits_of(kind, region, row) for id_, row in rows.items()}
     data = []
     for first, second in shown:
