@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import SettingsConfigDict
 
+from services.api.webhooks.secrets import parse_keys
 from shared.settings import Settings
 
 
 class ApiSettings(Settings):
     """Settings of `api` and `api-worker`."""
+
+    # What is wrong with a secret is said without the secret.
+    model_config = SettingsConfigDict(hide_input_in_errors=True)
 
     host: str = "127.0.0.1"
     port: int = Field(default=8016, ge=0, le=65535)
@@ -30,6 +35,13 @@ class ApiSettings(Settings):
     webhook_endpoints: int = Field(default=50, ge=1, description="Webhook endpoints a workspace may have.")
     webhook_http: bool = Field(default=False, description="Deliver to http:// too; https:// alone by default.")
     webhook_ports: tuple[int, ...] = Field(default=(), description="Ports that webhooks may go to beside 80 and 443.")
+
+    @field_validator("encryption_keys")
+    @classmethod
+    def check_encryption_keys(cls, keys: SecretStr) -> SecretStr:
+        """Wrong keys are found at the start, not when the first secret is stored."""
+        parse_keys(keys.get_secret_value())
+        return keys
 
     @property
     def role(self) -> str:

@@ -15,13 +15,17 @@ import asyncpg
 import structlog
 from pydantic import ValidationError
 
+from services.api.exports.attempt import Exporter
 from services.api.imports.execution import Worker
 from services.api.jobs.clockwork import Clockwork
 from services.api.jobs.deliveries import Deliveries
 from services.api.jobs.duty import Duty
+from services.api.jobs.exports import ExportSweep
 from services.api.jobs.housekeeping import PARTITION_SECONDS, PURGE_SECONDS, Housekeeping
 from services.api.jobs.imports import ImportSweep
 from services.api.jobs.settings import WorkerSettings
+from services.api.jobs.webhook_jobs import REENCRYPT_SECONDS, Reencryption, WebhookJobs
+from services.api.webhooks.secrets import vault_of
 from shared import telemetry
 from shared.clock import SystemClock
 from shared.db import Database, open_database
@@ -53,11 +57,23 @@ async def serve(settings: WorkerSettings, stop: asyncio.Event) -> None:
     sweep = ImportSweep(Worker(database, settings, SystemClock(), nudger))
     duties = _duties(settings, database, sweep, heartbeat)
     sweep.again = duties[0].wake
+    exports = ExportSweep(Exporter(database, settings, SystemClock(), nudger))
+    giving = Duty("exports", exports.work, settings.sweep_seconds, heartbeat)
+    exports.again = giving.wake
+    duties += [giving, Duty("expired exports", exports.expire, PURGE_SECONDS, heartbeat)]
     deliveries = Deliveries(database, settings, SystemClock(), nudger)
     sending = deliveries.duties(settings.sweep_seconds, heartbeat)
     duties += sending
-    relaying = sending[0]
-    listener = Listener(settings.redis_url, API_QUEUE, {WORK: duties[0].wake})
+    relaying, sweeping = sending[0], sending[1]
+    asked = _webhook_duties(settings, database, sweeping, heartbeat)
+    duties += asked
+
+    def look() -> None:
+        """Somebody has asked for something: an import, an export, a sample, a redelivery."""
+        for duty in (duties[0], giving, sweeping, asked[0]):
+            duty.wake()
+
+    listener = Listener(settings.redis_url, API_QUEUE, {WORK: look})
     hints = Hints(settings.redis_url, lambda _: relaying.wake(), relaying.wake)
 
     async def problems() -> list[str]:
@@ -80,7 +96,11 @@ async def serve(settings: WorkerSettings, stop: asyncio.Event) -> None:
             task.cancel()
         with suppress(TimeoutError):
             ending = asyncio.gather(
-                sweep.stop(), deliveries.stop(settings.stop_seconds - 4), *working, return_exceptions=True
+                sweep.stop(),
+                exports.stop(),
+                deliveries.stop(settings.stop_seconds - 4),
+                *working,
+                return_exceptions=True,
             )
             await asyncio.wait_for(ending, settings.stop_seconds)
         await asyncio.wait(listening, timeout=settings.stop_seconds)
@@ -99,6 +119,15 @@ def _duties(settings: WorkerSettings, database: Database, sweep: ImportSweep, he
         Duty("time", clockwork.work, settings.sweep_seconds, heartbeat),
         Duty("partitions", housekeeping.partitions, PARTITION_SECONDS, heartbeat),
         Duty("idempotency keys", housekeeping.purge_keys, PURGE_SECONDS, heartbeat),
+    ]
+
+
+def _webhook_duties(settings: WorkerSettings, database: Database, sweeping: Duty, heartbeat: Heartbeat) -> list[Duty]:
+    jobs = WebhookJobs(database, SystemClock(), sweeping.wake)
+    reencryption = Reencryption(database, vault_of(settings))
+    return [
+        Duty("webhook jobs", jobs.work, settings.sweep_seconds, heartbeat),
+        Duty("webhook keys", reencryption.work, REENCRYPT_SECONDS, heartbeat),
     ]
 
 

@@ -16,6 +16,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from services.api.delivery.fanout import fan_out
 from services.api.jobs.webhook_jobs import WebhookJobs
 from services.api.webhooks import jobs
 from shared.clock import Clock, SystemClock
@@ -235,12 +236,11 @@ class TestCourse:
         _, job_id = await self._job(admin)
         database = admin.state.database
         slow = jobs.Run(database, SystemClock(), admin.workspace_id, UUID(job_id))
-        original = jobs.fan_out
 
         async def overtaken(*given: Any, **named: Any) -> Any:
             """While the first worker is at its page, its lease runs out, and another one takes over and finishes."""
-            made = await original(*given, **named)
-            jobs.fan_out = original
+            made = await fan_out(*given, **named)
+            overtaking_once.stop()
             async with database.transaction(admin.workspace_id) as tx:
                 await tx.run(RUN_OUT)
             overtaking.append(asyncio.create_task(work(admin)))
@@ -250,8 +250,9 @@ class TestCourse:
             return made
 
         overtaking: list[asyncio.Task[None]] = []
-        with patch.object(jobs, "fan_out", overtaken):
-            assert not await slow.work(10)
+        overtaking_once = patch.object(jobs, "fan_out", overtaken)
+        overtaking_once.start()
+        assert not await slow.work(10)
         await asyncio.gather(*overtaking)
         ended = await admin.ok("GET", f"/v1/webhook-jobs/{job_id}")
         assert (ended["status"], ended["requested"]) == ("succeeded", 3_500)

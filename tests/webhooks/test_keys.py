@@ -11,10 +11,11 @@ from uuid import UUID
 import asyncpg
 import pytest
 from nacl.signing import SigningKey as NaclKey
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from services.api.jobs.webhook_jobs import Reencryption
+from services.api.settings import ApiSettings
 from services.api.webhooks import keys
 from services.api.webhooks.secrets import Sealed, Unreadable, Vault, derived_key, key_id, parse_keys, vault_of
 from services.api.webhooks.service import opened_headers
@@ -67,6 +68,13 @@ class TestVault:
             with pytest.raises(ValueError, match="key 2") as refused:
                 parse_keys(f"{good},{wrong}")
             assert wrong not in str(refused.value)
+
+    def test_wrong_keys_are_found_at_the_start(self, api_settings: ApiSettings) -> None:
+        given = {**api_settings.model_dump(), "encryption_keys": "hunter2hunter2"}
+        with pytest.raises(ValidationError) as refused:
+            ApiSettings(**given)
+        assert "key 1 is not base64 of 32 bytes" in str(refused.value)
+        assert "hunter2hunter2" not in str(refused.value)
 
 
 def signed(caller: Caller, rows: list[Any], at: Any) -> dict[str, str]:

@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
@@ -22,7 +22,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from services.api.settings import ApiSettings
+if TYPE_CHECKING:
+    from services.api.settings import ApiSettings
 
 KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
@@ -90,7 +91,7 @@ def parse_keys(text: str) -> list[bytes]:
         except binascii.Error:
             key = b""
         if len(key) != KEY_BYTES:
-            raise ValueError(f"SIXTEEN_ENCRYPTION_KEYS: key {place} is not base64 of {KEY_BYTES} bytes")
+            raise ValueError(f"key {place} is not base64 of {KEY_BYTES} bytes")
         keys.append(key)
     return keys
 
