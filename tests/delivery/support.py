@@ -168,8 +168,14 @@ class Sender:
             )
 
     async def next_due(self) -> datetime | None:
-        """When the next pending delivery is due."""
-        query = "SELECT min(next_attempt_at) AS at FROM events.webhook_queue WHERE workspace_id = $1"
+        """When something may next be sent: a pause of the breaker may end later than what it holds is due."""
+        query = (
+            "SELECT min(greatest(q.next_attempt_at, s.breaker_until)) AS at FROM events.webhook_queue q"
+            " JOIN events.webhook_endpoints e ON e.workspace_id = q.workspace_id AND e.id = q.endpoint_id"
+            " LEFT JOIN events.webhook_endpoint_states s ON s.workspace_id = q.workspace_id"
+            " AND s.endpoint_id = q.endpoint_id AND s.breaker <> 'closed'"
+            " WHERE q.workspace_id = $1 AND NOT e.disabled"
+        )
         at: datetime | None = (await self.read(query))[0]["at"]
         return at
 

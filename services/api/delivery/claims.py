@@ -18,7 +18,7 @@ from shared.db import Database, Row, Tx, sql
 from shared.ids import new_id
 
 # More than an attempt may take beyond its own limit: queueing here, and writing its outcome.
-MARGIN_SECONDS: Final = 15
+MARGIN_SECONDS: Final = 10
 # A delivery that is taken up so often without an outcome kills who takes it up.
 MOST_CLAIMS: Final = 8
 
