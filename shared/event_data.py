@@ -196,6 +196,19 @@ IMPORT = record(
 IMPORTED = record(
     {"id": ID, "kind": CODE, "status": CODE, "dry_run": FLAG, "problem": maybe(_PROBLEM), **_ROWS},
 )
+EXPORT = record(
+    {
+        "id": ID, "kind": CODE, "format": CODE, "status": CODE, "problem": maybe(_PROBLEM), "rows_written": COUNT,
+        "total_bytes": COUNT, "cancel_requested": FLAG, "created_by": maybe(ID), "started_at": maybe(TIME),
+        "finished_at": maybe(TIME), "expires_at": maybe(TIME), **_STAMPS,
+    }
+)  # fmt: skip
+EXPORTED = record(
+    {
+        "id": ID, "kind": CODE, "format": CODE, "status": CODE, "problem": maybe(_PROBLEM), "rows_written": COUNT,
+        "total_bytes": COUNT,
+    }
+)  # fmt: skip
 # A receiver's URL, its keys and the values of its headers are told to nobody.
 ENDPOINT = record(
     {

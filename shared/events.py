@@ -171,6 +171,11 @@ def _workspace() -> Iterable[tuple[str, EventType]]:
     yield _type("import.cancelled", "Import cancelled", "导入已取消", d.changed(d.IMPORT), says, status="cancelled")
     says = "It has ended, however it ended; `status` says how."
     yield _type("import.completed", "Import completed", "导入已完成", d.IMPORTED, says, status="partially_failed")
+    yield _type("export.created", "Export queued", "导出已排队", d.EXPORT, "A file waits to be made.")
+    says = "It ends after the batch under way."
+    yield _type("export.cancelled", "Export cancelled", "导出已取消", d.changed(d.EXPORT), says, status="cancelled")
+    says = "It has ended, however it ended; `status` says how."
+    yield _type("export.completed", "Export completed", "导出已完成", d.EXPORTED, says, status="succeeded")
 
 
 def _facts() -> Iterable[tuple[str, EventType]]:

@@ -159,6 +159,10 @@ class Merged(Problem):
     status, code, title = 410, "merged", "The record was merged into another one"
 
 
+class ExportExpired(Problem):
+    status, code, title = 410, "export_expired", "The file was kept for a week and is gone"
+
+
 class SyncExpired(Problem):
     status, code, title = 410, "sync_expired", "What has changed since then can't be told: read all of it again"
 

@@ -12,6 +12,7 @@ from services.api.duplicates.routes import router as duplicates
 from services.api.events.routes import router as events
 from services.api.events.routes import tickets_router as stream_tickets
 from services.api.events.routes import types_router as event_types
+from services.api.exports.routes import router as exports
 from services.api.focus.routes import router as focus
 from services.api.imports.routes import router as imports
 from services.api.interactions.routes import router as interactions
@@ -47,6 +48,7 @@ ROUTERS = (
     teams,
     workspaces,
     imports,
+    exports,
     events,
     event_types,
     stream_tickets,

@@ -14,12 +14,12 @@ ROLES: Labels = {
 
 RESOURCES = (
     "workspace", "members", "teams", "api_keys", "policy", "attributes", "customers", "contacts", "products",
-    "processes", "opportunities", "interactions", "tasks", "focus", "imports", "events", "webhooks", "audit",
+    "processes", "opportunities", "interactions", "tasks", "focus", "imports", "exports", "events", "webhooks", "audit",
 )  # fmt: skip
 SCOPES = tuple(f"{resource}:{right}" for resource in RESOURCES for right in ("read", "write"))
 
 _FACTS = ("customers", "contacts", "opportunities", "interactions", "tasks", "focus")
-_READ_BY_ALL = tuple(f"{r}:read" for r in RESOURCES if r not in {"api_keys", "audit", "imports", "webhooks"})
+_READ_BY_ALL = tuple(f"{r}:read" for r in RESOURCES if r not in {"api_keys", "audit", "imports", "exports", "webhooks"})
 
 ROLE_SCOPES: dict[str, frozenset[str]] = {
     "admin": frozenset(SCOPES),
@@ -30,6 +30,8 @@ ROLE_SCOPES: dict[str, frozenset[str]] = {
             "products:write",
             "imports:read",
             "imports:write",
+            "exports:read",
+            "exports:write",
             "audit:read",
             "api_keys:read",
             "api_keys:write",

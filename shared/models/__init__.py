@@ -2,6 +2,7 @@
 
 from shared.models.base import EVENTS, SALES, SCORING, metadata
 from shared.models.duplicates import duplicate_keys, merge_moves, merges
+from shared.models.exports import export_chunks, exports
 from shared.models.facts import (
     attribute_definitions,
     contacts,
@@ -47,6 +48,8 @@ __all__ = [
     "dirty_marks",
     "drains",
     "duplicate_keys",
+    "export_chunks",
+    "exports",
     "idempotency_keys",
     "import_chunks",
     "import_errors",

@@ -11,6 +11,7 @@ _ZH_HANS = {
     "bad_request": "请求无法读取",
     "conflict": "请求与当前状态冲突",
     "cursor_expired": "游标已过保留期限",
+    "export_expired": "导出文件已超过一周保存期",
     "forbidden": "无权执行此操作",
     "idempotency_key_reused": "幂等键已用于其他请求内容",
     "internal_error": "服务端出错",

@@ -69,6 +69,11 @@ class FileOptions(Strict):
     encoding: Encoding = Field(default="utf-8", description="Of CSV and NDJSON.")
     delimiter: str = Field(default=",", min_length=1, max_length=1, description="Between the columns of CSV.")
     sheet: str | None = Field(default=None, max_length=100, description="Of XLSX; the first sheet by default.")
+    formula_quotes: bool = Field(
+        default=False,
+        description="Texts such as `'+86 21` lose the apostrophe that keeps a spreadsheet from reckoning with them, as"
+        " exports write them. Of CSV and XLSX.",
+    )
 
 
 class CustomerReference(Strict):

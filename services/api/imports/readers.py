@@ -62,9 +62,22 @@ class Source:
 def open_source(file: IO[bytes], format_: str, options: FileOptions) -> Source:
     """Begins to read; raises Unreadable."""
     file.seek(0)
-    if format_ == "xlsx":
-        return _xlsx(file, options)
-    return _csv(_text(file, options), options) if format_ == "csv" else _ndjson(file, options)
+    if format_ == "ndjson":
+        return _ndjson(file, options)
+    source = _xlsx(file, options) if format_ == "xlsx" else _csv(_text(file, options), options)
+    return _without_quotes(source) if options.formula_quotes else source
+
+
+def _without_quotes(source: Source) -> Source:
+    """Takes away the apostrophe that an export puts before a text that a spreadsheet would take for a formula."""
+    quoted = re.compile(r"'+[=+\-@\t\r]")
+
+    def bare(row: Row) -> Row:
+        return [cell[1:] if isinstance(cell, str) and quoted.match(cell) else cell for cell in row]
+
+    columns = [name[1:] if quoted.match(name) else name for name in source.columns]
+    rows = ((number, row if isinstance(row, Spoilt) else bare(row)) for number, row in source.rows)
+    return Source(columns, rows)
 
 
 def _text(file: IO[bytes], options: FileOptions) -> io.TextIOWrapper:
