@@ -17,7 +17,18 @@ DEALS = (
     '3,Won,李明公司,Ann Lee,"1,234.5",Won,2026-01-02,2026-01-09',
     "4,Lost,Beta,Bo Wu,12.3456,Lost,2026-01-02,2026-02-01",
 )  # fmt: skip
-HOSTILE = ("=1+1", "+86 21 5555", "-2", "@SUM(A1)", "'=x", "''-y", "tab\tin it", 'a "quoted", text', "line\nbreak", "'plain")
+HOSTILE = (
+    "=1+1",
+    "+86 21 5555",
+    "-2",
+    "@SUM(A1)",
+    "'=x",
+    "''-y",
+    "tab\tin it",
+    'a "quoted", text',
+    "line\nbreak",
+    "'plain",
+)
 
 
 async def _scene(admin: Caller) -> None:
