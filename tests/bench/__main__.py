@@ -9,7 +9,7 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import cases_api, cases_events, cases_import, cases_scoring
+from tests.bench import cases_api, cases_events, cases_import, cases_paging, cases_scoring
 from tests.bench.harness import Results
 from tests.bench.stack import running_stack
 
@@ -23,6 +23,7 @@ CASES = {
     "visible": cases_scoring.change_to_rank,
     "stream": cases_events.commit_to_stream,
     "moves": cases_events.change_to_stream,
+    "paging": cases_paging.page_to_the_end,
     "import": cases_import.import_against_copy,
 }
 OPPORTUNITIES = 100_000
