@@ -16,7 +16,12 @@ NULL = {"type": "null"}
 _NUMBERS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 _GENERIC = re.compile(r"(\w+?)_(\w+)_")
 # Names that a language keeps for itself, or that its test files end with: a generator would rename them its own way.
-_RESERVED = {"Import": "ImportJob", "ImportError": "ImportRowError", "WebhookTest": "WebhookTestRequest"}
+_RESERVED = {
+    "Import": "ImportJob",
+    "ImportError": "ImportRowError",
+    "Export": "ExportJob",
+    "WebhookTest": "WebhookTestRequest",
+}
 _WRITTEN = ("Create", "Upsert", "Patch", "Put")
 
 

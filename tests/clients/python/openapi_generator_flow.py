@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
-from shared import API_KEY, BASE_URL, check_pages, hook_of, receive, unique
 from sixteen_generated import ApiClient, Configuration, CustomersApi, WebhooksApi
 from sixteen_generated.exceptions import NotFoundException
 from sixteen_generated.models.customer import Customer
@@ -12,8 +9,19 @@ from sixteen_generated.models.customer_create import CustomerCreate
 from sixteen_generated.models.customer_patch import CustomerPatch
 from sixteen_generated.models.problem import Problem
 from sixteen_generated.models.webhook_endpoint_create import WebhookEndpointCreate
+from smoke import API_KEY, BASE_URL, check_pages, hook_of, receive, unique
 
 FLOW = "openapi-generator-python"
+
+
+def refusal(customers: CustomersApi) -> Problem:
+    try:
+        customers.get_customer(unique())
+    except NotFoundException as error:
+        problem = Problem.from_json(str(error.body))
+        assert problem is not None
+        return problem
+    raise AssertionError("a customer that there is none of was found")
 
 
 def main() -> None:
@@ -37,15 +45,9 @@ def main() -> None:
         cleared = customers.update_customer(made.id, CustomerPatch(phone=None, clear=["website"]))
         assert (cleared.phone, cleared.website) == (None, None)
 
-        try:
-            customers.get_customer(unique())
-        except NotFoundException as error:
-            problem = Problem.from_json(str(error.body))
-            assert problem is not None
-            assert (problem.code, problem.status) == ("not_found", 404)
-            assert json.loads(str(error.body))["request_id"]
-        else:
-            raise AssertionError("a customer that there is none of was found")
+        problem = refusal(customers)
+        assert (problem.code, problem.status) == ("not_found", 404)
+        assert problem.request_id
 
         hook = webhooks.create_webhook_endpoint(
             WebhookEndpointCreate(url=hook_of(FLOW), event_types=["customer.created"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from uuid import uuid4
 
-from shared import API_KEY, BASE_URL, check_pages, hook_of, receive, unique
 from sixteen_client import AuthenticatedClient
 from sixteen_client.api.customers import create_customer, get_customer, list_customers, update_customer
 from sixteen_client.api.webhooks import create_webhook_endpoint, get_webhook_secret
@@ -18,6 +17,7 @@ from sixteen_client.models import (
     WebhookEndpointCreate,
     WebhookSecret,
 )
+from smoke import API_KEY, BASE_URL, check_pages, hook_of, receive, unique
 
 FLOW = "openapi-python-client"
 CLIENT = AuthenticatedClient(base_url=BASE_URL, token=API_KEY)

@@ -5,7 +5,7 @@ import {
   ProblemFromJSON,
   ResponseError,
   WebhooksApi,
-} from "../generated/typescript-fetch/src/index.js";
+} from "../generated/typescript-fetch/index.js";
 import { apiKey, baseUrl, checkPages, checkProblem, hookOf, receive, run, unique } from "./shared.js";
 
 const configuration = new Configuration({ basePath: baseUrl, accessToken: apiKey });
