@@ -11,8 +11,10 @@ import pytest
 
 from shared.db import sql
 from shared.ids import new_id
+from tests.conftest import Servers
 from tests.contract.test_statements import cost
 from tests.support.caller import Caller
+from tests.support.scoring import drain
 from tests.support.traces import traces
 
 REFERENCES = sql(
@@ -305,3 +307,26 @@ async def test_a_large_merge_costs_no_more_statements(admin: Caller) -> None:
             await history(admin, from_)
         counts.append(await cost(admin.post("/v1/customers:merge", {"into": into["id"], "from": from_["id"]})))
     assert counts[0] == counts[1] <= 12
+
+
+async def test_opportunities_are_judged_with_their_new_customer(admin: Caller, servers: Servers) -> None:
+    rep = str((await admin.member("rep")).member_id)
+    into, from_ = await admin.make_customer("Into", owner_id=rep), await admin.make_customer("From", owner_id=rep)
+    made = await history(admin, from_)
+    await drain(servers, admin.workspace_id)
+    merged = await merge(admin, into, from_)
+    for customer in (into, from_):
+        await drain(servers, admin.workspace_id)
+        async with admin.state.database.transaction(admin.workspace_id) as tx:
+            scored = await tx.rows(sql("SELECT opportunity_id, customer_id FROM scoring.scores"))
+            seated = await tx.rows(sql("SELECT subject_id, customer_id FROM scoring.seats"))
+        assert [(str(row["opportunity_id"]), str(row["customer_id"])) for row in scored] == [
+            (made["opportunities"]["id"], customer["id"])
+        ]
+        subjects = {str(row["subject_id"]): str(row["customer_id"]) for row in seated}
+        assert subjects[made["opportunities"]["id"]] == customer["id"]
+        # Merged away it has no seat; parted, the one has nothing open and is a subject itself.
+        others = set(subjects) - {made["opportunities"]["id"]}
+        assert others == (set() if customer is into else {into["id"]})
+        if customer is into:
+            await admin.ok("POST", f"/v1/merges/{merged['id']}:undo")

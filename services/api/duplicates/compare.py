@@ -153,7 +153,7 @@ def registrable(domains: Iterable[str] | None) -> frozenset[str]:
 
 @cache
 def _suffixes() -> PublicSuffixList:
-    return PublicSuffixList(accept_unknown=True, only_icann=True)
+    return PublicSuffixList()
 
 
 # Where a workspace's currency is no country's, its time zone tells the country.
