@@ -51,6 +51,14 @@ format: $(DEVELOPMENT) ## Format the code and apply the safe fixes
 bench: $(DEVELOPMENT) ## Measure against references in the same run (at most 10 minutes)
 	@exec $(BIN)/python -m tests.bench $(ARGS)
 
+.PHONY: clients
+clients: $(DEVELOPMENT) ## Generate clients in eleven ways; compile and use five of them (Node.js and Java are needed)
+	@exec $(BIN)/python -m tests.clients
+
+.PHONY: fuzz
+fuzz: $(DEVELOPMENT) ## Try the whole document for 15 minutes (ARGS="--seconds 3600 --seed 7")
+	@exec $(BIN)/python -m tests.fuzz $(ARGS)
+
 .PHONY: openapi
 openapi: $(DEVELOPMENT) ## Publish the OpenAPI documents in docs/openapi, unless that would break clients
 	@exec $(BIN)/python -m tests.contract.published

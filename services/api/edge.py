@@ -244,7 +244,7 @@ async def begin(request: Request) -> Tx:
         await connection.execute(begin_sql(principal.workspace_id))
         return tx
     tx.digest = key_digest(key, request, principal)
-    tx.request_hash = await body_hash(request)
+    tx.request_hash = await request_hash(request)
     try:
         await connection.execute(begin_sql(principal.workspace_id, *hold_key(tx)))
     except asyncpg.LockNotAvailableError:
@@ -263,11 +263,12 @@ def key_digest(key: str, request: Request, principal: Principal) -> bytes:
     return hashlib.sha256(f"{principal.member_id} {request.method} {request.url.path}\n{bare}".encode()).digest()
 
 
-async def body_hash(request: Request) -> bytes:
+async def request_hash(request: Request) -> bytes:
+    """What makes a request the same one: its body, and the version it would change."""
     body = await request.body()
     if request.headers.get("content-type", "").startswith(JSON_TYPES) and body:
         body = orjson.dumps(await request.json(), option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(body).digest()
+    return hashlib.sha256(body + b"\n" + request.headers.get("if-match", "").encode()).digest()
 
 
 def hold_key(tx: EdgeTx) -> list[str]:

@@ -161,6 +161,14 @@ class TestIdempotency:
         other = await admin.post("/v1/customers", {"name": "B"}, headers=headers)
         assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
 
+    async def test_the_key_belongs_to_the_version_it_would_change(self, admin: Caller) -> None:
+        made = await admin.make_opportunity()
+        path, headers = f"/v1/opportunities/{made['id']}/transitions", {"Idempotency-Key": "k"}
+        first = await admin.post(path, {"action": "pass"}, headers={**headers, "If-Match": '"1"'})
+        assert first.status_code == 200
+        other = await admin.post(path, {"action": "pass"}, headers={**headers, "If-Match": '"2"'})
+        assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+
     async def test_a_repeated_transition_is_not_made_twice(self, admin: Caller) -> None:
         """Repeated after its effect, the request itself would be refused; its answer is still the first one."""
         made = await admin.make_opportunity()

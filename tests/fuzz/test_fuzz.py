@@ -1,0 +1,18 @@
+"""A bounded campaign: the same cases each time, so that what it finds is found again."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.fuzz.campaign import Budget, campaign
+
+BUDGET = Budget(examples=2, seconds=45)
+
+
+@pytest.mark.timeout(240)
+async def test_the_service_keeps_to_its_document(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Every operation under every check of Schemathesis. `make fuzz` goes on for longer."""
+    code, said = await campaign(tmp_path_factory.mktemp("fuzz"), BUDGET)
+    assert code == 0, said
+    assert "Tested: " in said
+    assert "unexpected_error" not in said
