@@ -123,7 +123,8 @@ def test_names_are_no_addresses(host: str) -> None:
         ("http://example.com/", "https://"), ("https://me:secret@example.com/", "password"),
         ("https://example.com:22/", "22"), ("https://example.com:8443/", "8443"),
         ("https://example.com:99999/", "URL"),
-        ("https://10.1.2.3/", "10.1.2.3"), ("https://[fe80::1%25eth0]/", "fe80"), ("https://169.254.169.254/", "public"),
+        ("https://10.1.2.3/", "10.1.2.3"), ("https://[fe80::1%25eth0]/", "fe80"),
+        ("https://169.254.169.254/", "public"),
     ],
 )  # fmt: skip
 def test_urls_that_are_refused_say_why(url: str, words: str) -> None:
