@@ -109,12 +109,25 @@ BEGIN
   RETURN NULL;
 END $$
 """
+# The same of a contact that an interaction names.
+GUARD_NAMED = """
+CREATE FUNCTION sales.guard_named() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF EXISTS (
+    SELECT FROM added a JOIN sales.merges m ON m.workspace_id = a.workspace_id AND m.kind = 'contact'
+      AND m.from_id = a.contact_id AND m.undone_at IS NULL
+  ) THEN
+    RAISE EXCEPTION 'the contact was merged into another one' USING ERRCODE = 'SX013';
+  END IF;
+  RETURN NULL;
+END $$
+"""
 OF_CUSTOMERS = ("contacts", "interactions", "tasks", "opportunities")
 
 
 def upgrade() -> None:
     _tables()
-    for statement in (*FUNCTIONS, SURVIVOR_OF, GUARD_CUSTOMER, GUARD_MERGED, GUARD_ADDED):
+    for statement in (*FUNCTIONS, SURVIVOR_OF, GUARD_CUSTOMER, GUARD_MERGED, GUARD_ADDED, GUARD_NAMED):
         op.execute(statement)
     protect("sales.duplicate_keys", "SELECT, INSERT, DELETE TO sixteen_api")
     protect("sales.merges", "SELECT, INSERT, UPDATE TO sixteen_api")
@@ -136,6 +149,10 @@ def upgrade() -> None:
             f"CREATE TRIGGER merged_customer AFTER INSERT ON sales.{table} REFERENCING NEW TABLE AS added"
             " FOR EACH STATEMENT EXECUTE FUNCTION sales.guard_added()"
         )
+    op.execute(
+        "CREATE TRIGGER merged_contact AFTER INSERT ON sales.interaction_contacts REFERENCING NEW TABLE AS added"
+        " FOR EACH STATEMENT EXECUTE FUNCTION sales.guard_named()"
+    )
 
 
 def _tables() -> None:
@@ -235,6 +252,7 @@ def _keep_keys(kind: str) -> None:
 
 
 def downgrade() -> None:
+    op.execute("DROP TRIGGER merged_contact ON sales.interaction_contacts")
     for table in OF_CUSTOMERS:
         op.execute(f"DROP TRIGGER merged_customer ON sales.{table}")
     for kind, (table, *_) in SUBJECTS.items():
@@ -243,7 +261,7 @@ def downgrade() -> None:
         op.execute(f"DROP FUNCTION sales.keep_{kind}_keys_added, sales.keep_{kind}_keys_changed")
     op.execute("DROP TRIGGER customer ON sales.opportunities")
     op.execute("REVOKE UPDATE (customer_id) ON sales.opportunities FROM sixteen_api")
-    op.execute("DROP FUNCTION sales.guard_customer, sales.guard_merged, sales.guard_added")
+    op.execute("DROP FUNCTION sales.guard_customer, sales.guard_merged, sales.guard_added, sales.guard_named")
     op.execute("DROP FUNCTION sales.survivor_of(uuid, text, uuid)")
     for signature in SIGNATURES:
         op.execute(f"DROP FUNCTION {signature}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import asyncpg
@@ -113,3 +114,16 @@ async def test_names_that_are_hardly_names(admin: Caller) -> None:
         await admin.make_customer(name, phone=name, website=name)
     await check(admin)
     assert (await admin.post("/v1/customers:search-duplicates", {"name": "…", "phone": "…"})).status_code == 200
+
+
+async def test_no_text_is_an_error(admin: Caller) -> None:
+    """Whatever somebody types: signs of all scripts, brackets that do not close, dots and slashes."""
+    rng = random.Random(7)
+    signs = "aZ9 .,()（【]/@:#x-'·’\u3000公司有限集团上海北方ßéÅ☃🙂\u0301ΑЖ日本가"
+    texts = ["".join(rng.choice(signs) for _ in range(rng.randint(1, 40))) for _ in range(2_000)]
+    query = sql(
+        "SELECT count(sales.duplicate_keys_of(k, t, t, NULL, t, t, t)) FROM unnest(CAST(:texts AS text[])) t,"
+        " unnest(ARRAY['customer', 'contact']) k"
+    )
+    async with admin.state.database.transaction(admin.workspace_id) as tx:
+        assert await tx.value(query, texts=texts) == 2 * len(texts)

@@ -289,6 +289,33 @@ async def test_what_is_recorded_during_a_merge_is_not_lost(admin: Caller) -> Non
             assert await tx.value(query, id=from_["id"]) == 0, table
 
 
+async def test_an_interaction_recorded_during_a_merge_names_no_merged_contact(
+    admin: Caller, as_api: asyncpg.Connection
+) -> None:
+    customer = await admin.make_customer()
+    a, b = [await admin.ok("POST", "/v1/contacts", {"customer_id": customer["id"], "name": name}) for name in "AB"]
+    body = {"customer_id": customer["id"], "kind": "call", "contact_ids": [a["id"]]}
+    calls = [admin.post("/v1/interactions", body) for _ in range(12)]
+    calls.insert(6, admin.post("/v1/contacts:merge", {"into": b["id"], "from": a["id"]}))
+    answers = await asyncio.gather(*calls)
+    assert {answer.status_code for answer in answers} <= {201, 409, 422}
+    count = sql("SELECT count(*) FROM sales.interaction_contacts WHERE contact_id = :id")
+    async with admin.state.database.transaction(admin.workspace_id) as tx:
+        assert await tx.value(count, id=a["id"]) == 0
+    call = await admin.ok("POST", "/v1/interactions", {**body, "contact_ids": []})
+    async with as_api.transaction():
+        await as_api.execute("SELECT set_config('app.workspace_id', $1, true)", str(admin.workspace_id))
+        with pytest.raises(asyncpg.PostgresError) as caught:
+            async with as_api.transaction():
+                await as_api.execute(
+                    "INSERT INTO sales.interaction_contacts VALUES ($1, $2, $3)",
+                    admin.workspace_id,
+                    call["id"],
+                    a["id"],
+                )
+        assert caught.value.sqlstate == "SX013"
+
+
 async def test_everything_that_names_a_customer_or_a_contact_is_thought_of(admin: Caller) -> None:
     """A table that comes to refer to either must be moved by a merge too."""
     async with admin.state.database.transaction(admin.workspace_id) as tx:
