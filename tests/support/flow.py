@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from tests.exports.support import ask, content, exported
 from tests.support.caller import Caller
 from tests.support.webhooks import webhook_day, webhook_reads
 
@@ -171,6 +172,14 @@ async def importing(admin: Caller) -> dict[str, Any]:
     return {"import": made}
 
 
+async def exporting(admin: Caller) -> dict[str, Any]:
+    """A file that is made and fetched, and another that is cancelled."""
+    done = await exported(admin, "customers")
+    await content(admin, done)
+    await admin.ok("POST", f"/v1/exports/{(await ask(admin, 'contacts'))['id']}:cancel")
+    return {"export": done}
+
+
 async def tidying(admin: Caller, customer_id: str, contact_id: str) -> dict[str, Any]:
     """Twins that are looked for, merged, and parted again."""
     ok = admin.ok
@@ -195,6 +204,7 @@ async def working_day(admin: Caller) -> dict[str, Any]:
     made |= await webhook_day(admin)
     made["event"] = (await admin.ok("GET", "/v1/events"))["data"][0]
     await admin.ok("POST", "/v1/stream-tickets")
+    made |= await exporting(admin)
     return made | await importing(admin) | {"partner_id": str(admin.member_id)}
 
 
@@ -204,7 +214,8 @@ def reads(made: dict[str, Any]) -> list[str]:
     by_resource = {
         "customers": "customer", "opportunities": "opportunity", "contacts": "contact", "products": "product",
         "interactions": "interaction", "tasks": "task", "members": "rep", "teams": "team", "attributes": "attribute",
-        "processes": "process", "api-keys": "key", "imports": "import", "focus/pins": "pin", "merges": "merge",
+        "processes": "process", "api-keys": "key", "imports": "import", "exports": "export", "focus/pins": "pin",
+        "merges": "merge",
     }  # fmt: skip
     paths = [f"/v1/{resource}" for resource in by_resource]
     paths += [f"/v1/{resource}/{made[name]['id']}" for resource, name in by_resource.items()]
@@ -220,6 +231,7 @@ def reads(made: dict[str, Any]) -> list[str]:
     paths += [f"/v1/opportunities/{opportunity}/{part}" for part in ("transitions", "members", "score")]
     paths.append(f"/v1/opportunities/{opportunity}/members/{made['partner_id']}")
     paths += [f"/v1/{path}?owner_id={rep}" for path in ("focus", "focus/moves", "focus/capacity")]
+    paths.append(f"/v1/exports/{made['export']['id']}/mapping")
     paths += [f"/v1/imports/{made['import']['id']}/errors", "/v1/imports/mapping-schema", "/v1/processes/templates"]
     paths += [f"/v1/{each}s/{made[each]['id']}/duplicates" for each in ("customer", "contact")]
     paths += ["/v1/duplicates", *webhook_reads(made)]

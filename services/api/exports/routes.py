@@ -28,9 +28,15 @@ MEDIA = {
     "ndjson": "application/x-ndjson",
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 }
-_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_LOOKS = {"csv": "id,name\r\n", "ndjson": '{"id": "…", "name": "…"}\n', "xlsx": "PK…"}
 _FILE: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The file.", "content": {kind.partition(";")[0]: _BINARY for kind in MEDIA.values()}}
+    200: {
+        "description": "The file.",
+        "content": {
+            MEDIA[name].partition(";")[0]: {"schema": {"type": "string", "format": "binary"}, "example": looks}
+            for name, looks in _LOOKS.items()
+        },
+    }
 }
 
 
