@@ -20,8 +20,9 @@ def effects_document(
     request_id: str | None,
     traceparent: str | None,
 ) -> dict[str, Any]:
-    """What `events.write_effects` takes. A mark names the request behind it, so that it can be traced."""
-    asked = {"request_id": request_id} if request_id else {}
+    """What `events.write_effects` takes. A mark names the request and the trace behind it, for what follows from it."""
+    behind = {"request_id": request_id, "traceparent": traceparent}
+    asked = {name: value for name, value in behind.items() if value}
     effects = tx.effects
     return {
         "workspace_id": tx.workspace_id,

@@ -30,6 +30,8 @@ class Causes:
     customers: set[bytes]
     values: list[dict[str, Any]] = field(default_factory=list)
     requests: list[str | None] = field(default_factory=list)
+    # The trace context of the request behind each: it goes with the events, and is no part of the cause.
+    traces: list[str | None] = field(default_factory=list)
     _places: dict[tuple[object, ...], int] = field(default_factory=dict)
     _whole: Taken | None = None
 
@@ -66,6 +68,7 @@ class Causes:
             value = _cause(code, by, CUSTOMER if by in self.customers else OPPORTUNITY, mark)
             self.values.append(value)
             self.requests.append(value.get("request_id"))
+            self.traces.append(mark.cause.get("traceparent") if mark else None)
         return place
 
 

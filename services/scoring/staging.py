@@ -142,11 +142,12 @@ DELETE_SEATS: Final[Query] = sql(
 WRITE_EVENTS: Final[Query] = sql(
     f"""
 WITH causes AS MATERIALIZED (
-  SELECT c.cause, c.request_id, c.place::int - 1 AS place
-  FROM unnest(CAST(:causes AS jsonb[]), CAST(:requests AS text[])) WITH ORDINALITY AS c(cause, request_id, place)
+  SELECT c.cause, c.request_id, c.traceparent, c.place::int - 1 AS place
+  FROM unnest(CAST(:causes AS jsonb[]), CAST(:requests AS text[]), CAST(:traces AS text[]))
+    WITH ORDINALITY AS c(cause, request_id, traceparent, place)
 ), moved AS (
   SELECT m.*, {_KIND} AS subject_type, {_BAND.format("from_band")} AS from_name, {_BAND.format("to_band")} AS to_name,
-    c.cause AS because, c.request_id
+    c.cause AS because, c.request_id, c.traceparent
   FROM sixteen_moves m JOIN causes c ON c.place = m.cause
 ), kept AS (
   INSERT INTO scoring.moves (workspace_id, id, owner_id, subject_type, subject_id, from_band, to_band, cause,
@@ -156,14 +157,14 @@ WITH causes AS MATERIALIZED (
   FROM moved
 )
 INSERT INTO events.outbox (workspace_id, id, recorded_at, type, subject_type, subject_id, resource_version, owner_id,
-  request_id, occurred_at, data)
+  request_id, traceparent, occurred_at, data)
 SELECT CAST(:workspace_id AS uuid), event_id, CAST(:now AS timestamptz), 'focus.moved', subject_type, subject_id, NULL,
-  owner_id, request_id, CAST(:now AS timestamptz),
+  owner_id, request_id, traceparent, CAST(:now AS timestamptz),
   jsonb_build_object('move_id', id, 'from', from_name, 'to', to_name, 'rank', nullif(rank, 0), 'cause', because)
 FROM moved
 UNION ALL
 SELECT CAST(:workspace_id AS uuid), event_id, CAST(:now AS timestamptz), 'opportunity.scored', 'opportunity',
-  subject_id, version, nullif(owner_id, {_NONE}), c.request_id, CAST(:now AS timestamptz),
+  subject_id, version, nullif(owner_id, {_NONE}), c.request_id, c.traceparent, CAST(:now AS timestamptz),
   jsonb_build_object('class', substr('ABCD', class_code + 1, 1),
     'class_before', nullif(substr('ABCD', class_before + 1, (class_before >= 0)::int), ''),
     'probability', probability, 'probability_before', nullif(probability_before, 'NaN'), 'priority', priority,

@@ -139,6 +139,7 @@ async def write_events(tx: Tx, workspace: Workspace, scores: Scores | None, rank
         staging.WRITE_EVENTS,
         causes=causes.values,
         requests=causes.requests,
+        traces=causes.traces,
         now=workspace.now,
         model_version=MODEL_VERSION,
     )

@@ -325,3 +325,17 @@ async def test_every_type_is_documented(admin: Caller) -> None:
     assert (await admin.get("/v1/event-types/nothing.here")).status_code == 404
     catalog = await admin.ok("GET", "/v1/catalog")
     assert {each["code"] for each in catalog["enums"]["event_types"]} == set(EVENT_TYPES)
+
+
+async def test_one_trace_links_a_request_and_what_follows_from_it(admin: Caller, servers: Servers) -> None:
+    """The event of the request, and those of the judging that it set off."""
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    customer = await admin.make_customer(owner_id=str(admin.member_id))
+    await drain(servers, admin.workspace_id)
+    start = (await feed(admin))[-1]["id"]
+    body = {"name": "Deal", "customer_id": customer["id"], "owner_id": str(admin.member_id)}
+    await admin.post("/v1/opportunities", body, headers={"traceparent": trace, "X-Request-Id": "r-7"})
+    await drain(servers, admin.workspace_id)
+    followed = await feed(admin, after=start)
+    assert {"opportunity.created", "opportunity.scored", "focus.moved"} <= set(names(followed))
+    assert {(event["traceparent"], event["request_id"]) for event in followed} == {(trace, "r-7")}
