@@ -15,6 +15,7 @@ from services.api.openapi.edition_3_0 import downgrade
 from services.api.openapi.operations import enrich
 from services.api.openapi.schemas import tidy
 from services.api.openapi.texts import DESCRIPTION, SERVERS, VERSION, tags_of
+from services.api.webhooks.document import webhook_paths
 
 __all__ = ["DESCRIPTION", "VERSION", "document", "document_3_0"]
 
@@ -40,6 +41,7 @@ def _make(app: FastAPI, routes: list[APIRoute]) -> dict[str, Any]:
     problem = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas.update(problem.pop("$defs", {}))
     schemas["Problem"] = problem
+    made["webhooks"] = webhook_paths()
     made = tidy(made)
     public = [route for route in routes if route.include_in_schema]
     enrich(made, {(method.lower(), route.path_format): route for route in public for method in route.methods or ()})
@@ -49,5 +51,6 @@ def _make(app: FastAPI, routes: list[APIRoute]) -> dict[str, Any]:
         "servers": SERVERS,
         "tags": tags_of(made),
         "paths": made["paths"],
+        "webhooks": made["webhooks"],
         "components": {name: dict(sorted(each.items())) for name, each in sorted(made["components"].items())},
     }

@@ -30,7 +30,34 @@ def downgrade(document: dict[str, Any]) -> dict[str, Any]:
     paths = {
         path: {name: _operation(name, each) for name, each in item.items()} for path, item in made["paths"].items()
     }
-    return {**made, "openapi": "3.0.3", "info": info, "paths": paths}
+    return _without_unused({**made, "openapi": "3.0.3", "info": info, "paths": paths})
+
+
+def _without_unused(document: dict[str, Any]) -> dict[str, Any]:
+    """Without the schemas that only webhooks led to."""
+    components = document["components"]
+    schemas = components["schemas"]
+    shared = {name: each for name, each in components.items() if name != "schemas"}
+    used: set[str] = set()
+    found = _references([document["paths"], shared])
+    while found:
+        used |= found
+        found = _references([schemas[name] for name in found]) - used
+    kept = {name: schema for name, schema in schemas.items() if name in used}
+    return {**document, "components": {**components, "schemas": kept}}
+
+
+def _references(node: Any) -> set[str]:
+    """The names of the schemas that a part of a document refers to."""
+    if isinstance(node, list):
+        return {name for each in node for name in _references(each)}
+    if not isinstance(node, dict):
+        return set()
+    found = _references(list(node.values()))
+    target = node.get("$ref")
+    if isinstance(target, str) and target.startswith("#/components/schemas/"):
+        found.add(target.rsplit("/", 1)[-1])
+    return found
 
 
 def _operation(method: str, operation: Any) -> Any:

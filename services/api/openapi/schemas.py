@@ -27,7 +27,7 @@ _WRITTEN = ("Create", "Upsert", "Patch", "Put")
 
 def tidy(document: dict[str, Any]) -> dict[str, Any]:
     """The document with every schema in its plainest form."""
-    document = _name_forms(_name_unions(map_schemas(document, _plain)))
+    document = _name_bodies(_name_unions(map_schemas(document, _plain)))
     names = {name: _plain_name(name) for name in document["components"]["schemas"]}
     document = rename_schemas(document, {old: new for old, new in names.items() if old != new})
     return _known_values_where_read(_without_null_parameters(document))
@@ -85,14 +85,17 @@ def _name_unions(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-def _name_forms(document: dict[str, Any]) -> dict[str, Any]:
-    """A form that a route describes in place gets a name after its operation: `CreateImportForm`."""
+def _name_bodies(document: dict[str, Any]) -> dict[str, Any]:
+    """A body described in place gets a name after its operation: `CreateImportForm`, `OpportunityWonEvent`."""
     schemas = document["components"]["schemas"]
-    for _, _, operation in operations(document):
-        for kind, content in operation.get("requestBody", {}).get("content", {}).items():
-            if kind == "multipart/form-data" and "$ref" not in content["schema"]:
-                name = f"{operation['operationId'][0].upper()}{operation['operationId'][1:]}Form"
-                schemas[name] = {"description": "A file with what is to be done with it.", **content["schema"]}
+    for place, ending in (("paths", "Form"), ("webhooks", "Event")):
+        for _, _, operation in operations(document, place):
+            for content in operation.get("requestBody", {}).get("content", {}).values():
+                if "properties" not in content["schema"]:
+                    continue
+                words = operation["operationId"].removeprefix("on")
+                name = f"{words[0].upper()}{words[1:]}{ending}"
+                schemas[name] = {"description": operation.get("description", ""), **content["schema"]}
                 content["schema"] = {"$ref": f"#/components/schemas/{name}"}
     return document
 
