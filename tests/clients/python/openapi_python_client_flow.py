@@ -10,8 +10,8 @@ from sixteen_client.api.webhooks import create_webhook_endpoint, get_webhook_sec
 from sixteen_client.models import (
     Customer,
     CustomerCreate,
-    CustomerPage,
     CustomerPatch,
+    CustomerViewPage,
     Problem,
     WebhookEndpoint,
     WebhookEndpointCreate,
@@ -36,10 +36,10 @@ def main() -> None:
         create(f"{FLOW} {n}")
 
     first = list_customers.sync(client=CLIENT, limit=2)
-    assert isinstance(first, CustomerPage)
+    assert isinstance(first, CustomerViewPage)
     assert first.next_cursor
     second = list_customers.sync(client=CLIENT, limit=2, cursor=first.next_cursor)
-    assert isinstance(second, CustomerPage)
+    assert isinstance(second, CustomerViewPage)
     check_pages(first.data, second.data, 2)
 
     changed = update_customer.sync(
