@@ -72,7 +72,7 @@ def error_table() -> str:
 def test_the_guide_lists_every_error_code() -> None:
     """The table comes from the catalog: SIXTEEN_WRITE_SNAPSHOTS=1 writes it anew."""
     page = GUIDE.read_text()
-    found = re.search(r"<!-- error codes: begin -->\n(.*?)<!-- error codes: end -->", page, re.S)
+    found = re.search(r"<!-- error codes: begin -->\n(.*?)<!-- error codes: end -->", page, re.DOTALL)
     assert found is not None
     if os.environ.get("SIXTEEN_WRITE_SNAPSHOTS"):
         GUIDE.write_text(page[: found.start(1)] + error_table() + "\n" + page[found.end(1) :])
