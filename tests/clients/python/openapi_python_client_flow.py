@@ -13,8 +13,8 @@ from sixteen_client.models import (
     CustomerPatch,
     CustomerViewPage,
     Problem,
-    WebhookEndpoint,
     WebhookEndpointCreate,
+    WebhookEndpointCreated,
     WebhookSecret,
 )
 from smoke import API_KEY, BASE_URL, check_pages, hook_of, receive, unique
@@ -57,7 +57,7 @@ def main() -> None:
 
     body = WebhookEndpointCreate(url=hook_of(FLOW), event_types=["customer.created"])
     hook = create_webhook_endpoint.sync(client=CLIENT, body=body)
-    assert isinstance(hook, WebhookEndpoint), hook
+    assert isinstance(hook, WebhookEndpointCreated), hook
     secret = get_webhook_secret.sync(hook.id, client=CLIENT)
     assert isinstance(secret, WebhookSecret)
     create(f"{FLOW} hooked")
