@@ -11,18 +11,12 @@ from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 from services.api.fields import ClientId, Known, Name, ShortText, Strict
 from services.api.pagination import ListParams
 from services.api.webhooks.messages import API_VERSION
-from services.api.webhooks.signing import ED25519, HMAC
-from shared.catalog.labels import Label
+from services.api.webhooks.signing import HMAC
+from shared.catalog.webhooks import WEBHOOK_API_VERSIONS, WEBHOOK_DISABLED_REASONS, WEBHOOK_SIGNATURES
 
 GRACE_SECONDS, MOST_GRACE_SECONDS = 86_400, 604_800
 _DAY = 86_400
 _LONGEST_SCHEDULE = 14 * _DAY
-
-SIGNATURES = {
-    HMAC: Label("HMAC-SHA256 with a shared secret", "HMAC-SHA256（共享密钥）"),
-    ED25519: Label("Ed25519 with a public key", "Ed25519（公钥）"),
-}
-API_VERSIONS = {API_VERSION: Label("The first edition", "第一版")}
 
 
 def _each_once(values: list[str]) -> list[str]:
@@ -51,7 +45,7 @@ EventTypes = Annotated[
     AfterValidator(_each_once),
 ]
 Ids = Annotated[list[UUID], Field(min_length=1, max_length=100), AfterValidator(_ids_once)]
-Signature = Annotated[str, Known(SIGNATURES)]
+Signature = Annotated[str, Known(WEBHOOK_SIGNATURES)]
 Signatures = Annotated[
     list[Signature],
     Field(
@@ -102,7 +96,7 @@ class WebhookEndpointCreate(Strict):
     event_types: EventTypes
     owner_ids: Ids | None = Field(default=None, description="Only events of these owners; null takes all.")
     opportunity_ids: Ids | None = Field(default=None, description="Only events of these opportunities; null takes all.")
-    api_version: Annotated[str, Known(API_VERSIONS)] = Field(
+    api_version: Annotated[str, Known(WEBHOOK_API_VERSIONS)] = Field(
         default=API_VERSION, description="The edition of the payload it is pinned to."
     )
     thin: bool = Field(default=False, description="Leave `data` out: the receiver reads the record itself.")
@@ -155,7 +149,7 @@ class WebhookEndpoint(BaseModel):
     header_names: list[str] = Field(description="Names of the headers sent along; their values are never shown.")
     metadata: dict[str, str]
     disabled: bool
-    disabled_reason: str | None = Field(
+    disabled_reason: Annotated[str, Known(WEBHOOK_DISABLED_REASONS)] | None = Field(
         description="requested: by hand; failing: nothing but failures for five days; gone: it answered 410."
     )
     disabled_at: datetime | None

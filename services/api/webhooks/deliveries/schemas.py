@@ -11,27 +11,17 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.api.errors import FieldError
 from services.api.fields import Instant, Known, Strict
 from services.api.pagination import ListParams, Storable
-from shared.catalog.labels import Label
+from shared.catalog.webhooks import (
+    WEBHOOK_DELIVERY_STATUSES,
+    WEBHOOK_JOB_KINDS,
+    WEBHOOK_JOB_STATUSES,
+    WEBHOOK_OUTCOMES,
+)
 
-DELIVERY_STATUSES = {
-    "pending": Label("Waiting for its next attempt", "等待投递"),
-    "delivered": Label("Delivered", "已送达"),
-    "failed": Label("Given up", "投递失败"),
-    "skipped": Label("Not wanted any more", "已跳过"),
-}
-OUTCOMES = {
-    "success": Label("The receiver answered 2xx", "接收成功（2xx）"),
-    "redirect": Label("It answered 3xx, which is never followed", "返回重定向（3xx，不跟随）"),
-    "client_error": Label("It answered 4xx", "接收端拒绝（4xx）"),
-    "server_error": Label("It answered 5xx", "接收端出错（5xx）"),
-    "timeout": Label("It did not answer in time", "超时"),
-    "connection": Label("It could not be reached", "无法连接"),
-    "refused": Label("Its address is none that is delivered to", "地址不允许"),
-}
-Outcome = Annotated[str, Known(OUTCOMES)]
+Outcome = Annotated[str, Known(WEBHOOK_OUTCOMES)]
 CodeClass = Literal["2xx", "3xx", "4xx", "5xx", "none"]
-JobStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
-JobKind = Literal["resend", "recover", "replay_missing"]
+JobStatus = Annotated[str, Known(WEBHOOK_JOB_STATUSES)]
+JobKind = Annotated[str, Known(WEBHOOK_JOB_KINDS)]
 
 
 class WebhookDelivery(BaseModel):
@@ -42,7 +32,7 @@ class WebhookDelivery(BaseModel):
     event_id: UUID = Field(description="The `webhook-id` of every attempt.")
     event_type: str
     test: bool = Field(description="A sample, made by `:test`.")
-    status: Annotated[str, Known(DELIVERY_STATUSES)]
+    status: Annotated[str, Known(WEBHOOK_DELIVERY_STATUSES)]
     attempts: int = Field(description="Attempts since it was last asked for.")
     next_attempt_at: datetime | None
     last_status: int | None = Field(description="Status of the last answer; null where there was none.")
@@ -176,7 +166,7 @@ class WebhookAttemptFilters(_Within):
 class WebhookDeliveryFilters(_Within):
     """Filters of the list of deliveries, newest event first; since and until are of the event."""
 
-    status: Annotated[str, Known(DELIVERY_STATUSES)] | None = None
+    status: Annotated[str, Known(WEBHOOK_DELIVERY_STATUSES)] | None = None
     event_type: str | None = Field(default=None, max_length=100)
     event_id: UUID | None = None
     requested_by: UUID | None = None
