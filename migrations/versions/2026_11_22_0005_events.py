@@ -52,6 +52,21 @@ END $$
 """
 
 
+# A backup loaded into another cluster brings numbers of transactions along that lie in the future there: such events
+# would be shown to nobody until the new cluster has counted that far. In its one snapshot a statement can see no row of
+# a transaction that is newer than the snapshot itself, unless that row came from elsewhere.
+SETTLE = """
+CREATE FUNCTION events.settle_restored() RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS $$
+  WITH settled AS (
+    UPDATE events.outbox SET xid = pg_current_xact_id() WHERE xid >= pg_snapshot_xmax(pg_current_snapshot())
+    RETURNING 1
+  )
+  SELECT count(*) FROM settled
+$$
+"""
+
+
 def upgrade() -> None:
     op.execute("ALTER TABLE events.outbox ADD COLUMN version smallint DEFAULT 1 NOT NULL")
     # An event is looked up by its id: the key begins with it instead of with the time.
@@ -72,6 +87,10 @@ def upgrade() -> None:
         schema="events",
     )
     op.create_index("ix_stream_tickets_expiry", "stream_tickets", ["workspace_id", "expires_at"], schema="events")
+    op.execute("CREATE POLICY settled ON events.outbox FOR UPDATE TO CURRENT_USER USING (true)")
+    op.execute(SETTLE)
+    op.execute("REVOKE ALL ON FUNCTION events.settle_restored() FROM PUBLIC")
+    op.execute("GRANT EXECUTE ON FUNCTION events.settle_restored() TO sixteen_api")
     protect("events.stream_tickets", "SELECT, INSERT, DELETE TO sixteen_api")
     op.execute(WRITE_EFFECTS)
     op.execute("REVOKE ALL ON FUNCTION events.write_effects(jsonb) FROM PUBLIC")
@@ -79,6 +98,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.execute("DROP FUNCTION events.settle_restored()")
+    op.execute("DROP POLICY settled ON events.outbox")
     op.execute("DROP FUNCTION events.write_effects(jsonb)")
     op.drop_table("stream_tickets", schema="events")
     op.drop_index("ix_outbox_subject", "outbox", schema="events")

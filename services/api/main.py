@@ -15,7 +15,7 @@ from services.api import handlers, health, openapi
 from services.api.auth.identity import Identities
 from services.api.compression import Compression
 from services.api.docs.routes import router as docs
-from services.api.events.hub import Hub
+from services.api.events.hub import CLUSTER, Hub
 from services.api.features import ROUTERS
 from services.api.middleware import Edge
 from services.api.pagination import Cursors
@@ -70,11 +70,12 @@ def create_app(settings: ApiSettings | None = None, clock: Clock | None = None) 
     return app
 
 
-def _hub(settings: ApiSettings, database: Database, identities: Identities, cursors: Cursors) -> Hub:
+async def _hub(settings: ApiSettings, database: Database, identities: Identities, cursors: Cursors) -> Hub:
     return Hub(
         database,
         identities,
         cursors,
+        cluster=await database.pool.fetchval(CLUSTER),
         event_days=settings.event_days,
         most=settings.streams,
         most_per_caller=settings.streams_per_caller,
@@ -96,7 +97,7 @@ def _lifespan(settings: ApiSettings, clock: Clock) -> Any:
         nudger = Nudger(settings.redis_url)
         nudger.start()
         identities = Identities(database, settings.identity_ttl)
-        hub = _hub(settings, database, identities, app.state.cursors)
+        hub = await _hub(settings, database, identities, app.state.cursors)
         nudger.hear = hub.tell
         hints = asyncio.create_task(Hints(settings.redis_url, hub.tell, hub.tell_all).run(), name="hints")
         state = State(settings, database, identities, nudger, clock, hub, ready=True)

@@ -118,6 +118,7 @@ def _duties(settings: WorkerSettings, database: Database, sweep: ImportSweep, he
         Duty("imports", sweep.work, settings.sweep_seconds, heartbeat),
         Duty("time", clockwork.work, settings.sweep_seconds, heartbeat),
         Duty("partitions", housekeeping.partitions, PARTITION_SECONDS, heartbeat),
+        Duty("restored events", housekeeping.settle, PARTITION_SECONDS, heartbeat),
         Duty("idempotency keys", housekeeping.purge_keys, PURGE_SECONDS, heartbeat),
     ]
 

@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import pytest
 from fastapi import FastAPI
 
 from services.api.events.places import Places
 from services.api.events.queries import _page
+from services.api.jobs.housekeeping import Housekeeping
 from services.api.state import State
 from shared.clock import FixedClock
 from shared.events import EVENT_TYPES
@@ -144,13 +146,14 @@ async def test_a_cursor_is_of_its_workspace_alone(admin: Caller, other: Caller) 
 
 
 async def test_a_place_beyond_what_is_kept_is_gone(app: FastAPI, admin: Caller, state: State) -> None:
-    places = Places(app.state.cursors, admin.workspace_id, state.settings.event_days)
+    places = state.hub.places(admin.workspace_id)
     now = datetime.now(UTC)
+    elsewhere = Places(app.state.cursors, admin.workspace_id, state.settings.event_days, cluster=1)
     fresh = places.cursor(BEGINNING, now - timedelta(days=29))
     old = places.cursor(BEGINNING, now - timedelta(days=31))
     assert (await admin.get("/v1/events", params={"after": fresh})).status_code == 200
     old_id = new_id(int((now - timedelta(days=40)).timestamp() * 1000))
-    for gone in (old, str(old_id)):
+    for gone in (old, str(old_id), elsewhere.cursor(BEGINNING, now)):
         for path in ("/v1/events", "/v1/events/stream"):
             response = await admin.get(path, params={"after": gone})
             assert (response.status_code, response.json()["code"]) == (410, "cursor_expired"), response.text
@@ -339,3 +342,25 @@ async def test_one_trace_links_a_request_and_what_follows_from_it(admin: Caller,
     followed = await feed(admin, after=start)
     assert {"opportunity.created", "opportunity.scored", "focus.moved"} <= set(names(followed))
     assert {(event["traceparent"], event["request_id"]) for event in followed} == {(trace, "r-7")}
+
+
+async def test_events_of_a_backup_from_another_cluster_are_seen(admin: Caller, servers: Servers) -> None:
+    """Their transactions' numbers lie in the future here; they are given one of the present, and nothing else is."""
+    before = await feed(admin)
+    made = [await admin.make_customer(name) for name in ("A", "B")]
+    housekeeping = Housekeeping(admin.state.database, 30, 24)
+    assert servers.embedded is not None
+    superuser = await asyncpg.connect(servers.embedded.superuser_url)
+    await superuser.execute(
+        "UPDATE events.outbox SET xid = (xid::text::bigint + 1000000000)::text::xid8"
+        " WHERE workspace_id = $1 AND type = 'customer.created'",
+        admin.workspace_id,
+    )
+    await superuser.close()
+    assert await feed(admin) == before
+    await housekeeping.settle()
+    whole = await feed(admin)
+    assert whole[: len(before)] == before
+    assert [event["subject"]["id"] for event in whole[len(before) :]] == [each["id"] for each in made]
+    await housekeeping.settle()
+    assert await feed(admin) == whole

@@ -105,7 +105,7 @@ class TestResuming:
             seen = await stream.next()
         missed = [(await admin.make_customer(name))["id"] for name in ("B", "C")]
         for place in ({"headers": {"Last-Event-ID": seen.id}}, {"after": seen.id}, {"after": seen.data["id"]}):
-            async with streaming(app, admin, **place) as stream:  # type: ignore[arg-type]
+            async with streaming(app, admin, **place) as stream:
                 assert subjects(await stream.take(2)) == missed
 
     async def test_before_the_first_message(self, app: FastAPI, admin: Caller) -> None:

@@ -153,7 +153,7 @@ async def open_installation(folder: Path, **settings: str) -> AsyncIterator[Inst
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=base_url, timeout=30, trust_env=False))
         identities = Identities(database, 0)
         cursors = Cursors(made.secret_key.get_secret_value())
-        hub = Hub(database, identities, cursors, event_days=30, most=1, most_per_caller=1)
+        hub = Hub(database, identities, cursors, cluster=0, event_days=30, most=1, most_per_caller=1)
         said: list[tuple[str, str]] = []
         supervisor = Supervisor(lambda name, line: said.append((name, line)))
         stack.push_async_callback(supervisor.stop, [list(MODULES)])

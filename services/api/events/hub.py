@@ -36,6 +36,8 @@ _FIRST_HELD, _LONGEST_HELD, _LONG_HELD = 0.01, 0.05, 0.25
 _PATIENCE: Final = 100
 # What changes who may see what: whoever listens is asked again who they are.
 _PEOPLE: Final = ("api_key.", "member.", "team.")
+# What tells one database cluster from another.
+CLUSTER: Final = "SELECT system_identifier FROM pg_control_system()"
 _NOW: Final = sql(f"SELECT {HORIZON}")
 OUTAGES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
@@ -146,6 +148,7 @@ class Hub:
         identities: Identities,
         cursors: Cursors,
         *,
+        cluster: int,
         event_days: int,
         most: int,
         most_per_caller: int,
@@ -155,6 +158,7 @@ class Hub:
         self.closing = asyncio.Event()
         self._identities = identities
         self._cursors = cursors
+        self._cluster = cluster
         self._event_days = event_days
         self._most = most
         self._most_per_caller = most_per_caller
@@ -166,7 +170,7 @@ class Hub:
         return self._callers.total()
 
     def places(self, workspace_id: UUID) -> Places:
-        return Places(self._cursors, workspace_id, self._event_days)
+        return Places(self._cursors, workspace_id, self._event_days, self._cluster)
 
     def tell(self, workspace_id: UUID) -> None:
         """Something was committed there."""

@@ -25,14 +25,16 @@ class CursorExpired(Problem):
 class Places:
     """Makes and reads the cursors of one workspace's events."""
 
-    def __init__(self, cursors: Cursors, workspace_id: UUID, event_days: int) -> None:
+    def __init__(self, cursors: Cursors, workspace_id: UUID, event_days: int, cluster: int) -> None:
         self._cursors = cursors
+        # Numbers of transactions mean nothing in another cluster, where a backup may have been loaded.
+        self._cluster = str(cluster)
         self._binding = dump([str(workspace_id), "events"])
         self._kept = timedelta(days=event_days)
 
     def cursor(self, position: Position, at: datetime) -> str:
         """A cursor for a place that was reached at this time."""
-        return self._cursors.make(self._binding, [str(position.xid), at], position.id)
+        return self._cursors.make(self._binding, [str(position.xid), at, self._cluster], position.id)
 
     def of_row(self, row: Row) -> str:
         return self.cursor(Position(row["xid"], row["id"]), row["recorded_at"])
@@ -69,23 +71,24 @@ class Places:
     def _read(self, now: datetime, text: str, parameter: str, age: timedelta) -> Position | None:
         """The place of a cursor; None where it is older than that."""
         try:
-            (xid, at), id_ = self._cursors.read(self._binding, text, _place)
+            (xid, at, cluster), id_ = self._cursors.read(self._binding, text, _place)
         except InvalidCursor:
             raise _unknown(
                 parameter, "This is no cursor of this workspace's events. Begin again without one."
             ) from None
-        return None if at < now - age else Position(xid, id_)
+        return None if at < now - age or cluster != self._cluster else Position(xid, id_)
 
     def _expired(self, parameter: str) -> CursorExpired:
         words = (
-            f"Events are kept for {self._kept.days} days, and this place is older. Read the records again, then go on."
+            f"Events are kept for {self._kept.days} days, and this place is older, or from before a backup was loaded."
+            " Read the records again, then go on."
         )
         return CursorExpired(words, errors=[wrong(parameter, "cursor_expired", words)])
 
 
-def _place(value: Any) -> tuple[int, datetime]:
-    xid, at = value
-    return int(xid), datetime.fromisoformat(at)
+def _place(value: Any) -> tuple[int, datetime, str]:
+    xid, at, cluster = value
+    return int(xid), datetime.fromisoformat(at), cluster
 
 
 def _unknown(parameter: str, words: str) -> InvalidCursor:

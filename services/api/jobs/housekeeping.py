@@ -39,6 +39,13 @@ class Housekeeping:
             log.info("partitions_dropped", count=dropped)
         return False
 
+    async def settle(self) -> bool:
+        """Lets events be seen that a backup from another cluster brought along."""
+        settled = await self._database.pool.fetchval("SELECT events.settle_restored()")
+        if settled:
+            log.info("restored_events_settled", count=settled)
+        return False
+
     async def purge_keys(self) -> bool:
         """Forgets old answers, a batch at a time, of all workspaces; True where there is another batch."""
         purged = await self._database.pool.fetchval(_PURGE, self._hours, _PURGED_AT_ONCE)
