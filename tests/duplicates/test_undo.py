@@ -134,6 +134,27 @@ class TestRefusals:
         assert (await admin.post(path, headers={"If-Match": '"2"'})).status_code == 412
         assert (await admin.post(path, headers={"If-Match": '"1"'})).status_code == 200
 
+    async def test_who_no_longer_sees_both(self, admin: Caller) -> None:
+        rep, viewer = await admin.member("rep"), await admin.member("viewer")
+        first, second = [
+            await merge(rep, await rep.make_customer(), await rep.make_customer(), "customers") for _ in range(2)
+        ]
+        assert (await viewer.post(f"/v1/merges/{first['id']}:undo")).status_code == 403
+        assert (await rep.post(f"/v1/merges/{first['id']}:undo")).status_code == 200
+        gone = {"owner_id": None, "reason": "on leave"}
+        await admin.ok("POST", f"/v1/customers/{second['into_id']}:reassign", gone)
+        assert await refused(await rep.post(f"/v1/merges/{second['id']}:undo")) == (403, "forbidden", None)
+        assert (await admin.post(f"/v1/merges/{second['id']}:undo")).status_code == 200
+
+    async def test_of_a_survivor_that_was_deleted(self, admin: Caller) -> None:
+        """What was merged away comes back even so; the survivor stays deleted."""
+        into, from_ = await admin.make_customer(), await admin.make_customer(phone="1")
+        merged = await merge(admin, into, from_)
+        await admin.ok("DELETE", f"/v1/customers/{into['id']}")
+        await undo(admin, merged)
+        assert [row["id"] for row in (await admin.ok("GET", "/v1/customers"))["data"]] == [from_["id"]]
+        assert (await admin.ok("POST", f"/v1/customers/{into['id']}:restore"))["phone"] is None
+
     async def test_from_the_latest_back(self, admin: Caller) -> None:
         a, b, c = [await admin.make_customer(name) for name in "ABC"]
         for customer in (a, b, c):
