@@ -36,6 +36,7 @@ NUDGES_LOST = Counter(
 )
 DIRTY_DEPTH = Gauge("sixteen_dirty_depth", "Subjects waiting to be judged again.", registry=None)
 DIRTY_AGE = Gauge("sixteen_dirty_age_seconds", "Age of the oldest dirty mark.", registry=None)
+STREAMS = Gauge("sixteen_streams", "Live streams that are open now.", registry=None)
 OUTBOX_AGE = Gauge("sixteen_outbox_age_seconds", "Age of the oldest event that readers can't see yet.", registry=None)
 QUEUE_TIME = Histogram(
     "sixteen_queue_seconds", "Time from a dirty mark to its judgement.", buckets=_FAST, registry=None
@@ -61,7 +62,7 @@ DELIVERIES_IN_FLIGHT = Gauge("sixteen_deliveries_in_flight", "Attempts under way
 WEBHOOK_ENDPOINTS = Gauge("sixteen_webhook_endpoints", "Endpoints that are not well.", ["state"], registry=None)
 
 FED_BY: Final[dict[str, tuple[Counter | Gauge | Histogram, ...]]] = {
-    "api": (REQUESTS, ACTIVE_REQUESTS, DEPRECATED_CALLS, NUDGES_LOST, DIRTY_DEPTH, DIRTY_AGE, OUTBOX_AGE),
+    "api": (REQUESTS, ACTIVE_REQUESTS, DEPRECATED_CALLS, NUDGES_LOST, DIRTY_DEPTH, DIRTY_AGE, OUTBOX_AGE, STREAMS),
     "api-worker": (
         NUDGES_LOST,
         IMPORT_ROWS,

@@ -23,6 +23,7 @@ from services.api.events import queries
 from services.api.events.places import Places
 from services.api.events.wire import frame
 from services.api.pagination import Cursors
+from shared import telemetry
 from shared.db import Database, Row, sql
 from shared.feed import HORIZON, NIL, Position
 from shared.tenancy import Principal
@@ -192,6 +193,7 @@ class Hub:
             words = f"A caller may hold {self._most_per_caller} live streams at once: close one first."
             raise TooManyRequests(words, headers={"Retry-After": "5"})
         self._callers[caller] += 1
+        telemetry.STREAMS.inc()
         channel = self._channels.get(principal.workspace_id)
         if channel is None:
             places = self.places(principal.workspace_id)
@@ -204,6 +206,7 @@ class Hub:
         """Counts a stream out; the last one takes its channel along."""
         caller = _caller(principal)
         self._callers[caller] -= 1
+        telemetry.STREAMS.dec()
         if not self._callers[caller]:
             del self._callers[caller]
         channel.streams -= 1
