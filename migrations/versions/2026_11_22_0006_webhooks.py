@@ -90,9 +90,12 @@ BEGIN
     EXECUTE format('DROP TABLE events.%I', old.relname);
     dropped := dropped + 1;
   END LOOP;
+  {forget}
   RETURN dropped;
 END $$
 """
+# What waits for an endpoint that stays disabled goes with its event.
+FORGET_QUEUE = "DELETE FROM events.webhook_queue WHERE event_recorded_at < (before || ' 00:00:00+00')::timestamptz;"
 BY_DAY = ("outbox", "webhook_messages", "webhook_deliveries", "webhook_attempts")
 
 # Workspaces with events that a snapshot does not show, and with an endpoint that wants to hear of any.
@@ -483,7 +486,8 @@ def upgrade() -> None:
         op.execute(f"CREATE POLICY counted ON events.{table} FOR SELECT TO CURRENT_USER USING (true)")
     listed = ", ".join(f"'{table}'" for table in BY_DAY)
     op.execute(ENSURE_PARTITIONS.format(tables=listed))
-    op.execute(DROP_PARTITIONS.format(tables=listed))
+    op.execute("CREATE POLICY forgotten ON events.webhook_queue FOR DELETE TO CURRENT_USER USING (true)")
+    op.execute(DROP_PARTITIONS.format(tables=listed, forget=FORGET_QUEUE))
     for signature, function in CALLABLE.items():
         op.execute(function)
         op.execute(f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC")
@@ -505,4 +509,4 @@ def downgrade() -> None:
         op.execute(f"DROP TABLE events.{table} CASCADE")
     op.execute("DROP FUNCTION events.follow_delivery()")
     op.execute(ENSURE_PARTITIONS.format(tables="'outbox'"))
-    op.execute(DROP_PARTITIONS.format(tables="'outbox'"))
+    op.execute(DROP_PARTITIONS.format(tables="'outbox'", forget=""))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import orjson
 import pytest
 
@@ -260,3 +261,30 @@ class TestDeliveries:
                     await admin.ok("GET", f"{ENDPOINTS}/{made['id']}/{part}")
                 counts.append(len(seen))
         assert counts[:3] == counts[3:]
+
+
+async def test_what_waits_too_long_goes_with_its_day(admin: Caller, as_api: asyncpg.Connection) -> None:
+    """Its event is dropped with the partition: there is nothing left to send."""
+    made = await make_endpoint(admin, disabled=True)
+    old = sql(
+        "INSERT INTO events.webhook_queue (workspace_id, delivery_id, event_recorded_at, endpoint_id, next_attempt_at)"
+        " VALUES (:workspace_id, :id, current_date - CAST(:days AS int), :endpoint_id, now())"
+    )
+    kept = new_id()
+    async with admin.state.database.transaction(admin.workspace_id) as tx:
+        await tx.run(old, id=new_id(), days=41, endpoint_id=UUID(made["id"]))
+        await tx.run(old, id=kept, days=39, endpoint_id=UUID(made["id"]))
+    await as_api.execute("SELECT events.drop_partitions(current_date - 40)")
+    assert [row["delivery_id"] for row in await rows(admin, QUEUE)] == [kept]
+
+
+async def test_every_table_by_day_is_made_ahead_and_dropped(as_api: asyncpg.Connection) -> None:
+    names = ("outbox", "webhook_messages", "webhook_deliveries", "webhook_attempts")
+    count = (
+        "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relname = ANY ("
+        " SELECT n || '_' || to_char(current_date - 50, 'YYYYMMDD') FROM unnest($1::text[]) n)"
+    )
+    await as_api.execute("SELECT events.ensure_partitions(current_date - 50, current_date - 50)")
+    assert await as_api.fetchval(count, list(names)) == 4
+    await as_api.execute("SELECT events.drop_partitions(current_date - 45)")
+    assert await as_api.fetchval(count, list(names)) == 0

@@ -245,3 +245,17 @@ async def test_a_new_encryption_key_takes_over_everything(admin: Caller) -> None
     while await duty.work():
         pass
     assert (await admin.ok("GET", f"{ENDPOINTS}/{made['id']}/secret"))["keys"] == before["keys"]
+
+
+async def test_a_key_that_can_not_be_read_any_more_is_replaced(admin: Caller) -> None:
+    """The installation has lost its encryption key: endpoints live on with new keys."""
+    made = await make_endpoint(admin)
+    path = f"{ENDPOINTS}/{made['id']}"
+    async with admin.state.database.transaction(admin.workspace_id) as tx:
+        await tx.run(sql("UPDATE events.webhook_secrets SET key_id = 'lost' WHERE workspace_id = :workspace_id"))
+    refused = await admin.get(f"{path}/secret")
+    assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+    await admin.ok("POST", f"{path}:rotate-secret", {"grace_period_seconds": 0})
+    shown = await admin.ok("GET", f"{path}/secret")
+    assert len(shown["keys"]) == 1
+    assert shown["key"] != made["key"]

@@ -13,7 +13,7 @@ from uuid import UUID
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from services.api.errors import Conflict, invalid
-from services.api.webhooks.secrets import Sealed, Vault
+from services.api.webhooks.secrets import Sealed, Unreadable, Vault
 from services.api.webhooks.signing import ED25519, HMAC, PRIVATE_PREFIX, PUBLIC_PREFIX, SECRET_PREFIX, SigningKey
 from shared.db import Row, Tx, sql
 from shared.ids import new_id
@@ -126,12 +126,20 @@ async def replace(
             words = f"{old} old keys are still in their grace: let one expire, or rotate with grace_period_seconds 0."
             raise Conflict(words)
     for key in given:
-        if any(opened(vault, tx.workspace_id, row) == key.private for row in before if row["kind"] == key.kind):
+        if any(_is_same(vault, tx.workspace_id, row, key) for row in before):
             raise invalid("/key", "same_key", "This key is in use at the endpoint already.")
     if replaced:
         await tx.run(EXPIRE, endpoint_id=endpoint_id, kinds=sorted(kinds), until=tx.now + grace)
     await tx.run(FORGET, endpoint_id=endpoint_id, now=tx.now)
     await store(tx, vault, endpoint_id, given)
+
+
+def _is_same(vault: Vault, workspace_id: UUID, row: Row, key: NewKey) -> bool:
+    """Whether a stored key is this one; of one that can't be read any more nobody can tell, and it may be replaced."""
+    try:
+        return bool(row["kind"] == key.kind) and opened(vault, workspace_id, row) == key.private
+    except Unreadable:
+        return False
 
 
 def opened(vault: Vault, workspace_id: UUID, row: Row) -> bytes:

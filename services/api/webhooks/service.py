@@ -20,7 +20,7 @@ from services.api.webhooks import keys, redelivery, validation
 from services.api.webhooks.keys import NewKey
 from services.api.webhooks.resource import ENDPOINTS
 from services.api.webhooks.schemas import WebhookEndpointCreate, WebhookEndpointPatch, WebhookSecretRotation
-from services.api.webhooks.secrets import Sealed, Vault, vault_of
+from services.api.webhooks.secrets import Sealed, Unreadable, Vault, vault_of
 from services.api.webhooks.signing import ED25519, HMAC
 from services.api.wire import check_if_match
 from shared.db import Row, Tx, sql
@@ -209,7 +209,10 @@ async def show_secret(tx: Tx, principal: Principal, id_: UUID, means: Means) -> 
     """All keys that sign now, in words; who asked stands in the audit trail."""
     row = await resources.fetch(tx, principal, ENDPOINTS, id_)
     tx.effects.audit.append(AuditEntry("endpoint.secret_read", "endpoint", id_, row["version"], {}))
-    shown = [keys.shown(means.vault, tx.workspace_id, key) for key in await keys.good(tx, [id_])]
+    try:
+        shown = [keys.shown(means.vault, tx.workspace_id, key) for key in await keys.good(tx, [id_])]
+    except Unreadable:
+        raise Conflict("The key was encrypted with one that this installation no longer has: rotate it.") from None
     present = {each["kind"]: each["key"] for each in shown if each["expires_at"] is None}
     return {"key": present.get(HMAC) or present[ED25519], "public_key": present.get(ED25519), "keys": shown}
 
