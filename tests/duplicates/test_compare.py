@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.api.duplicates import schemas
 from services.api.duplicates.compare import (
     CONTACT_WEIGHTS,
     CUSTOMER_WEIGHTS,
@@ -20,6 +19,7 @@ from services.api.duplicates.compare import (
     registrable,
     similarity,
 )
+from shared.catalog.duplicates import DUPLICATE_LIKELIHOODS, DUPLICATE_REASONS
 
 _TEXTS = st.sampled_from(["acme", "acme ltd", "apex", "北方重工", "上海北方重工", ""])
 _SOME = st.frozensets(st.sampled_from(["+8613800138000", "+16505551234"]), max_size=2)
@@ -47,8 +47,8 @@ def test_a_score_is_what_its_reasons_say(a: Traits, b: Traits, kind: str) -> Non
 
 
 def test_every_reason_has_words_and_every_word_a_reason() -> None:
-    assert set(CUSTOMER_WEIGHTS) | set(CONTACT_WEIGHTS) == set(schemas.REASONS)
-    assert {likelihood(score) for score in (0.5, 0.69, 0.7, 0.89, 0.9, 0.99)} == set(schemas.LIKELIHOODS)
+    assert set(CUSTOMER_WEIGHTS) | set(CONTACT_WEIGHTS) == set(DUPLICATE_REASONS)
+    assert {likelihood(score) for score in (0.5, 0.69, 0.7, 0.89, 0.9, 0.99)} == set(DUPLICATE_LIKELIHOODS)
 
 
 @pytest.mark.parametrize(

@@ -8,29 +8,11 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.api.fields import Known, Name, Share, ShortText, Strict
-from services.api.merges.schemas import KINDS
 from services.api.pagination import ListParams
-from shared.catalog.labels import Label
+from shared.catalog.duplicates import DUPLICATE_LIKELIHOODS, DUPLICATE_REASONS, MERGE_KINDS
 
 MOST = 50
-LIKELIHOODS = {
-    "almost_certain": Label("Almost certain", "几乎确定"),
-    "likely": Label("Likely", "很可能"),
-    "possible": Label("Possible", "可能"),
-}
-REASONS = {
-    "same_name": Label("Same name", "名称相同"),
-    "same_name_without_legal_form": Label("Same name without its legal form", "去除组织形式后名称相同"),
-    "same_name_without_place": Label("Same name without the place it begins with", "去除地名后名称相同"),
-    "same_reading": Label("Name read alike", "名称读音相同"),
-    "similar_name": Label("Similar name", "名称相近"),
-    "same_name_at_customer": Label("Same name at the same customer", "同一客户下姓名相同"),
-    "similar_name_at_customer": Label("Similar name at the same customer", "同一客户下姓名相近"),
-    "same_phone": Label("Same phone number", "电话相同"),
-    "same_email": Label("Same e-mail address", "邮箱相同"),
-    "same_domain": Label("Same domain", "域名相同"),
-}
-Kind = Annotated[str, Known(KINDS)]
+Kind = Annotated[str, Known(MERGE_KINDS)]
 _LIMIT = Field(default=20, ge=1, le=MOST, description="How many at most, the likeliest first.")
 _MIN_SCORE = Field(default=0.5, description="None below this score.")
 
@@ -69,7 +51,7 @@ class DuplicateParams(BaseModel):
 class DuplicateReason(BaseModel):
     """One thing two records have in common."""
 
-    code: str = Field(description="What it is.", json_schema_extra={"x-known-values": list(REASONS)})
+    code: str = Field(description="What it is.", json_schema_extra={"x-known-values": list(DUPLICATE_REASONS)})
     weight: float = Field(description="The chance, from 0 to 1, that this alone means one and the same.")
 
 
@@ -89,7 +71,7 @@ class Duplicate(BaseModel):
     score: float = Field(description="From 0 to 1: 1 − Π(1 − weight) over the reasons.")
     likelihood: str = Field(
         description="almost_certain from 0.9, likely from 0.7, else possible.",
-        json_schema_extra={"x-known-values": list(LIKELIHOODS)},
+        json_schema_extra={"x-known-values": list(DUPLICATE_LIKELIHOODS)},
     )
     reasons: list[DuplicateReason] = Field(description="What they have in common, the strongest first.")
 
@@ -121,7 +103,7 @@ class DuplicatePair(BaseModel):
     first: DuplicateRecord = Field(description="The older of the two.")
     second: DuplicateRecord
     score: float
-    likelihood: str = Field(json_schema_extra={"x-known-values": list(LIKELIHOODS)})
+    likelihood: str = Field(json_schema_extra={"x-known-values": list(DUPLICATE_LIKELIHOODS)})
     reasons: list[DuplicateReason]
 
 

@@ -10,11 +10,9 @@ from pydantic import BaseModel, Field
 
 from services.api.fields import Known, Strict
 from services.api.pagination import ListParams
-from shared.catalog.labels import Label
+from shared.catalog.duplicates import MERGE_SIDES
 
-SIDES = {"into": Label("Of the record that stays", "保留的记录"), "from": Label("Of the merged record", "被合并的记录")}
-KINDS = {"customer": Label("Customers", "客户"), "contact": Label("Contacts", "联系人")}
-Side = Annotated[str, Known(SIDES)]
+Side = Annotated[str, Known(MERGE_SIDES)]
 
 
 class MergeCreate(Strict):
