@@ -33,6 +33,7 @@ from services.api.errors import (
     UnsupportedMediaType,
     wrong,
 )
+from services.api.querying import reading_query_at_once
 from services.api.state import State
 from shared.clock import Clock
 from shared.db import Connection, Tx, begin_sql, json_literal, rollback, sql
@@ -93,7 +94,10 @@ class EdgeRoute(APIRoute):
         return not any(each.is_required() for each in kind.model_fields.values())
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        declared = self.dependant
+        self.dependant = reading_query_at_once(declared)
         handle = super().get_route_handler()
+        self.dependant = declared
         extra = self.openapi_extra or {}
         takes_json = self.body_field is not None and not extra.get("x-upload")
         takes_query, may_be_empty = _takes_query(self.dependant), self.body_may_be_empty
