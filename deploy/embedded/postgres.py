@@ -33,7 +33,7 @@ SETTINGS = {
     "jit": "off",
     "max_wal_size": "1GB",
     # A table that was empty a moment ago is planned for badly until its rows have been counted.
-    "autovacuum_naptime": "5s",
+    "autovacuum_naptime": "20s",
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] %q%u@%d ",
