@@ -5,7 +5,7 @@ All of it is part of the caller's transaction. Rows that can't be imported keep 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -16,8 +16,9 @@ import orjson
 
 from services.api.errors import wrong
 from services.api.fields import sort_key
-from services.api.imports import staging, telling
+from services.api.imports import doubles, staging, telling
 from services.api.imports.course import NEW, Present, Process, Stage, Step, decide
+from services.api.imports.doubles import SUBJECTS
 from services.api.imports.kinds import CUSTOMER_KIND, PRODUCTS, Kind
 from services.api.imports.line import Turn
 from services.api.imports.mapping import Mapping
@@ -77,6 +78,11 @@ class Job:
 def _existing(kind: Kind) -> Query:
     columns = ", ".join(f"t.{name}" for name in ("id", "external_id", *kind.references))
     more = _STANDING if kind.name == "opportunities" else ""
+    if kind.name in SUBJECTS:
+        more = (
+            ", EXISTS (SELECT FROM sales.merges m WHERE m.workspace_id = t.workspace_id"
+            f" AND m.kind = '{kind.subject}' AND m.from_id = t.id AND m.undone_at IS NULL) AS merged"
+        )
     return sql(
         f"SELECT {columns}{more} FROM sales.{kind.name} t WHERE t.workspace_id = :workspace_id"
         " AND t.external_source = :source AND t.external_id = ANY(CAST(:keys AS text[]))"
@@ -105,19 +111,16 @@ async def apply(
         references.keep(made=False)
         turn.found()
     if existing:
-        for row in hopeful:
-            present = existing.get(row.key)
-            if present is not None and present["id"] not in seen:
-                words = "The record belongs to somebody outside your team."
-                row.errors.append(wrong(job.plan.key_pointer, "out_of_reach", words))
-            elif present is not None:
-                _check_fixed(job, kind, row, present)
+        _check_present(job, kind, hopeful, existing, seen)
     steps: dict[str, list[Step]] = {}
     if process is not None:
         await _load_processes(tx, job, process, found)
         for row in hopeful:
             if not row.errors:
                 steps[row.key] = _steps(job, row, existing.get(row.key), process, tx.now)
+    if job.mapping.duplicates != "keep":
+        fresh = [row for row in hopeful if not row.errors and row.key not in existing]
+        await doubles.look(tx, job.actor, kind.name, fresh, skip=job.mapping.duplicates == "skip")
     good = [row for row in hopeful if not row.errors]
     await _make(tx, job, CUSTOMER_KIND, references.new_customers)
     await _make(tx, job, PRODUCTS, references.new_products)
@@ -128,6 +131,22 @@ async def apply(
     if marks is not None and (good or references.new_customers):
         await tx.run(marks, request_id=job.request_id)
     await write_effects(tx, actor_id=job.actor_id, request_id=job.request_id)
+
+
+def _check_present(job: Job, kind: Kind, rows: list[Parsed], existing: dict[str, Row], seen: Collection[UUID]) -> None:
+    """What a row may not do to the record that is there."""
+    for row in rows:
+        present = existing.get(row.key)
+        if present is None:
+            continue
+        if present["id"] not in seen:
+            words = "The record belongs to somebody outside your team."
+            row.errors.append(wrong(job.plan.key_pointer, "out_of_reach", words))
+        elif present.get("merged"):
+            words = "The record was merged into another one: change that one, or undo the merge."
+            row.errors.append(wrong(job.plan.key_pointer, "already_merged", words))
+        else:
+            _check_fixed(job, kind, row, present)
 
 
 def _check_fixed(job: Job, kind: Kind, row: Parsed, present: Row) -> None:

@@ -119,7 +119,8 @@ class Execution:
 
     def _overlaps(self, job: Job) -> bool:
         """Whether two batches may be under way: not where the first could change what the second may see."""
-        return not self._held["dry_run"] and self._held["attempts"] <= 1 and job.actor.reach is Reach.ALL
+        alone = self._held["dry_run"] or self._held["attempts"] > 1 or self._mapping.duplicates != "keep"
+        return not alone and job.actor.reach is Reach.ALL
 
     def _next(self, plan: Plan, rows: Iterator[tuple[int, Any]], done: int) -> list[Parsed]:
         if done:
@@ -175,12 +176,14 @@ class Execution:
             try:
                 await self._once(job, rows, turn)
             except TooEarly:
-                await turn.come(patience=None)
+                await turn.come(however_long=True)
                 await self._import(job, rows, turn)
             except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError):
                 await asyncio.sleep(0.05 * 2**attempt)
                 continue
             except asyncpg.PostgresError as error:
+                if _is_contested(error) and attempt < MOST_TRIES - 1:
+                    continue
                 if not _is_of_a_row(error):
                     raise
                 await self._refused(job, rows, turn, error)
@@ -188,7 +191,7 @@ class Execution:
         raise TimeoutError("the rows of this import are held by other work")
 
     async def _refused(self, job: Job, rows: list[Parsed], turn: Turn, error: asyncpg.PostgresError) -> None:
-        await turn.come(patience=None)
+        await turn.come(however_long=True)
         hopeful = [row for row in rows if not row.errors]
         if len(rows) == 1:
             problem = from_database(error)
@@ -215,13 +218,14 @@ class Execution:
                     await tx.connection.execute("ROLLBACK TO SAVEPOINT trial")
                     tx.effects.clear()
                 failed = [row for row in rows if row.errors]
-                await self._keep_errors(tx, failed)
+                await self._keep_errors(tx, [row for row in rows if row.errors or row.notes])
                 counts = {"read": len(rows), "failed": len(failed), "imported": len(rows) - len(failed)}
                 cancelled = await self._progress(tx, checkpoint={"row": rows[-1].number}, **counts)
         except BaseException:
             # What the attempt found wrong may have been only its own circumstances.
             for row, count in zip(rows, before, strict=True):
                 del row.errors[count:]
+                row.notes.clear()
             raise
         self.has_moved = True
         if not dry:
@@ -238,7 +242,7 @@ class Execution:
         return await lease.progress(tx, self._held, self._worker.settings.import_lease_seconds, **given)
 
     async def _keep_errors(self, tx: Tx, rows: list[Parsed]) -> None:
-        listed = [(row.number, place, error) for row in rows for place, error in enumerate(row.errors)]
+        listed = [(row.number, place, told) for row in rows for place, told in enumerate((*row.errors, *row.notes))]
         if listed:
             await tx.run(
                 ERRORS,
@@ -283,6 +287,12 @@ def _is_of_a_row(error: asyncpg.PostgresError) -> bool:
     """Whether it is what a row says that the database refuses, and not the circumstances."""
     refusals = (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError)
     return isinstance(error, refusals) or (error.sqlstate or "").startswith("SX")
+
+
+def _is_contested(error: asyncpg.PostgresError) -> bool:
+    """Whether somebody else has just recorded what a row names: it is found at the next try, and changed."""
+    constraint = getattr(error, "constraint_name", None) or ""
+    return isinstance(error, asyncpg.UniqueViolationError) and constraint.endswith(("_external", "_email"))
 
 
 def _without_doubles(rows: list[Parsed]) -> Iterator[list[Parsed]]:

@@ -255,6 +255,8 @@ def check_mapping(mapping: Mapping) -> list[FieldError]:
             errors.append(wrong(f"/mapping/{section}", "unknown_field", f"{mapping.kind} have no {section}."))
         if not given and section in kind.needs:
             errors.append(wrong(f"/mapping/{section}", "required", f"{mapping.kind} need {section}."))
+    if mapping.duplicates != "keep" and mapping.kind not in {"customers", "contacts"}:
+        errors.append(wrong("/mapping/duplicates", "unknown_field", f"{mapping.kind} are not compared."))
     return errors + _check_stages(mapping)
 
 

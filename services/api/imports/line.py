@@ -48,13 +48,13 @@ class Turn:
     async def done(self) -> None:
         await self._done.wait()
 
-    async def come(self, patience: float | None = PATIENCE_SECONDS) -> None:
-        """Waits until all batches before are committed; raises TooEarly or Abandoned."""
+    async def come(self, *, however_long: bool = False) -> None:
+        """Waits until all batches before are committed; raises Abandoned, and TooEarly where that takes long."""
         before = self._before
         if before is None:
             return
         try:
-            await asyncio.wait_for(before.done(), patience)
+            await asyncio.wait_for(before.done(), None if however_long else PATIENCE_SECONDS)
         except TimeoutError as error:
             raise TooEarly from error
         if before.failed:

@@ -199,6 +199,11 @@ class Mapping(Strict):
     owner: MemberReference | None = None
     product: ProductReference | None = None
     opportunity: OpportunityReference | None = None
+    duplicates: Literal["keep", "skip", "report"] = Field(
+        default="keep",
+        description="What becomes of a new customer or contact that is likely there already under another id: it is"
+        " imported, refused as `duplicate`, or imported and listed as `possible_duplicate`.",
+    )
     process: ProcessCreate | None = Field(
         default=None,
         description="The process of new opportunities: only its key, or all of it to make it where there is none.",

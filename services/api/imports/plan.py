@@ -57,6 +57,8 @@ class Parsed:
     attributes: dict[str, Any] | None = None
     wanted: Wanted | None = None
     errors: list[FieldError] = field(default_factory=list)
+    # Worth knowing, and no reason to leave the row out.
+    notes: list[FieldError] = field(default_factory=list)
 
 
 class Plan:

@@ -28,8 +28,13 @@ from shared.tenancy import Principal
 MOST_KEPT = 200_000
 _PLACEHOLDER = "placeholder:"
 CUSTOMERS = sql(
-    "SELECT id, name, sort_key, owner_id, external_id, deleted_at FROM sales.customers"
-    " WHERE workspace_id = :workspace_id AND external_source = :source AND external_id = ANY(CAST(:keys AS text[]))"
+    "SELECT coalesce(v.id, c.id) AS id, c.name, c.sort_key, c.owner_id, c.external_id,"
+    " CASE WHEN v.id IS NULL THEN c.deleted_at ELSE v.deleted_at END AS deleted_at"
+    # What was merged into another customer is that one.
+    " FROM sales.customers c LEFT JOIN sales.customers v ON c.deleted_at IS NOT NULL"
+    "   AND v.workspace_id = c.workspace_id AND v.id = sales.survivor_of(c.workspace_id, 'customer', c.id)"
+    " WHERE c.workspace_id = :workspace_id AND c.external_source = :source"
+    "   AND c.external_id = ANY(CAST(:keys AS text[]))"
     " UNION ALL SELECT id, name, sort_key, owner_id, NULL, deleted_at FROM sales.customers"
     " WHERE workspace_id = :workspace_id AND sort_key = ANY(CAST(:sort_keys AS text[])) AND deleted_at IS NULL"
 )
