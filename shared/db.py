@@ -31,6 +31,8 @@ Row: TypeAlias = Mapping[str, Any]
 Connection: TypeAlias = "asyncpg.Connection[Record] | PoolConnectionProxy[Record]"
 P = ParamSpec("P")
 
+NOT_DURABLE = "set_config('synchronous_commit', 'off', true)"
+
 _DIALECT = asyncpg_dialect.dialect()  # type: ignore[no-untyped-call]
 
 
@@ -129,14 +131,19 @@ class Database:
         self.pool = pool
 
     @asynccontextmanager
-    async def transaction(self, workspace_id: UUID, now: datetime | None = None) -> AsyncIterator[Tx]:
+    async def transaction(
+        self, workspace_id: UUID, now: datetime | None = None, *, durable: bool = True
+    ) -> AsyncIterator[Tx]:
         """A transaction of one workspace, committed at the end: for jobs and commands.
+
+        One that is not `durable` does not wait for the disk: a server that crashes may forget the last of them, whole
+        and in order. That is for work which is then simply done again.
 
         `now` is the time its facts are recorded at; the default is the real time. Whoever gathers effects writes
         them (`shared.outbox.write_effects`) before leaving.
         """
         async with self.pool.acquire() as connection:
-            await connection.execute(begin_sql(workspace_id))
+            await connection.execute(begin_sql(workspace_id, *(() if durable else (NOT_DURABLE,))))
             try:
                 yield Tx(connection, workspace_id, now or datetime.now(UTC))
             except BaseException:

@@ -13,6 +13,7 @@ from contextlib import suppress
 
 import asyncpg
 import structlog
+import uvloop
 from pydantic import ValidationError
 
 from services.api.exports.attempt import Exporter
@@ -159,7 +160,8 @@ def main() -> int:
         return 2
     telemetry.configure_logging("api-worker", settings.log_level)
     try:
-        asyncio.run(run(settings))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run(settings))
     except NotReady as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench import cases_api, cases_events, cases_import, cases_paging, cases_scoring
+from tests.bench import cases_api, cases_events, cases_import, cases_paging, cases_scoring, cases_webhooks
 from tests.bench.harness import Results
 from tests.bench.stack import running_stack
 
@@ -25,6 +25,7 @@ CASES = {
     "moves": cases_events.change_to_stream,
     "paging": cases_paging.page_to_the_end,
     "import": cases_import.import_against_copy,
+    "webhooks": cases_webhooks.commit_to_receiver,
 }
 OPPORTUNITIES = 100_000
 

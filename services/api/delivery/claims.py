@@ -178,7 +178,7 @@ async def release(database: Database, claimed: Sequence[Claimed]) -> None:
     for each in claimed:
         by_workspace.setdefault(each.workspace_id, []).append(each)
     for workspace_id, given in by_workspace.items():
-        async with database.transaction(workspace_id) as tx:
+        async with database.transaction(workspace_id, durable=False) as tx:
             await tx.run(
                 RELEASE,
                 ids=[each.delivery_id for each in given],

@@ -138,7 +138,7 @@ class Engine:
     async def _claim(self, workspace_id: UUID, rooms: dict[UUID, int]) -> None:
         if not rooms:
             return
-        async with self._database.transaction(workspace_id, self._clock.now()) as tx:
+        async with self._database.transaction(workspace_id, self._clock.now(), durable=False) as tx:
             claimed, found = await claims.claim(tx, self._endpoints, rooms, self._settings.delivery_lease_seconds)
         counts = dict.fromkeys(rooms, 0)
         for each in claimed:
@@ -329,7 +329,7 @@ class Engine:
             else:
                 news[endpoint_id] = made
         healths: dict[UUID, Health] = {}
-        async with self._database.transaction(workspace_id, now) as tx:
+        async with self._database.transaction(workspace_id, now, durable=False) as tx:
             held = await ledger.settle(tx, outcomes)
             if news:
                 healths = await ledger.keep_health(tx, news, {id_: line.unnoted for id_, line in lines.items()})

@@ -119,7 +119,7 @@ class Relay:
         self._seen = row["seen"]
 
     async def _relay(self, workspace_id: UUID) -> Page:
-        async with self._database.transaction(workspace_id, self._clock.now()) as tx:
+        async with self._database.transaction(workspace_id, self._clock.now(), durable=False) as tx:
             seen = await tx.value(HOLD)
             if seen is None:
                 # Whoever holds it may have looked before the newest event was there: it is looked at again.
