@@ -17,8 +17,9 @@ from services.api.auth.identity import FIND, TOUCH
 from services.api.resources import Resource
 from services.api.sync import FIRST_OVERLAP, OVERLAP, Since, _select_changes
 from services.api.tasks.resource import TASKS
-from shared.db import sql
+from shared.db import connect_arguments, sql
 from shared.tenancy import Reach
+from tests.conftest import Servers
 from tests.support.caller import Caller
 from tests.support.statements import statements
 
@@ -341,9 +342,7 @@ class TestCursors:
         monkeypatch.setattr(Since, "next", lambda self, *given: self)
         cursor = (await admin.ok("GET", "/v1/customers:sync"))["next_cursor"]
         monkeypatch.setattr(Since, "next", now)
-        monkeypatch.setattr(
-            "services.api.sync.SNAPSHOT", sql("SELECT 5::bigint AS oldest, 5::bigint AS following")
-        )
+        monkeypatch.setattr("services.api.sync.SNAPSHOT", sql("SELECT 5::bigint AS oldest, 5::bigint AS following"))
         response = await admin.get("/v1/customers:sync", params={"cursor": cursor})
         assert (response.status_code, response.json()["code"]) == (410, "sync_expired")
 
@@ -374,7 +373,7 @@ class TestCost:
             await copy.follow()
         assert costs == ([2, 2, 2] if role == "admin" else [2, 3, 3])
 
-    async def test_changes_are_found_by_index(self, admin: Caller) -> None:
+    async def test_changes_are_found_by_index(self, admin: Caller, servers: Servers) -> None:
         """Among twenty thousand rows the few that are new are found by the time of their change."""
         async with admin.state.database.transaction(admin.workspace_id) as tx:
             await tx.connection.execute(
@@ -383,11 +382,13 @@ class TestCost:
                 " now() - make_interval(mins => n) - interval '1 day' FROM generate_series(1, 20000) n",
                 admin.workspace_id,
             )
+        owner = await asyncpg.connect(**connect_arguments(servers.database_url, ""))
+        await owner.execute("ANALYZE sales.tasks")
+        await owner.close()
         query = _select_changes(TASKS, Reach.ALL, True, False, False)
         now = datetime.now(UTC)
         values = {"workspace_id": admin.workspace_id, "low": now, "horizon": 0, "page_limit": 201}
         async with admin.state.database.transaction(admin.workspace_id) as tx:
-            await tx.connection.execute("SET LOCAL enable_seqscan = on")
             plan = await tx.connection.fetch(f"EXPLAIN {query.sql}", *query.values(values))
         text = "\n".join(row[0] for row in plan)
         assert "ix_tasks_updated" in text, text

@@ -91,6 +91,7 @@ def creates(made: dict[str, Any], turn: str) -> dict[str, tuple[str, Any]]:
         "createProduct": ("/v1/products", {"name": "One more"}),
         "createMember": ("/v1/members", {"name": "One more", "role": "viewer"}),
         "createTeam": ("/v1/teams", {"name": f"One more {turn}"}),
+        "createExport": ("/v1/exports", {"kind": "customers", "format": "csv"}),
         "createStreamTicket": ("/v1/stream-tickets", None),
         "createApiKey": ("/v1/api-keys", {"name": "One more", "member_id": rep}),
         "createAttribute": (
