@@ -4,7 +4,7 @@ A time alone can't say what is new: a transaction that took its time before the 
 So a cursor holds the oldest transaction that was still open when the reader began (its *horizon*): whatever a
 transaction from there on has written is new. PostgreSQL keeps with each row who wrote it (xmin), but in no index; the
 index on `updated_at` narrows the search to what was written after `low`. That no such transaction can have taken its
-time before `low` is shown in docs/adr/0014.
+time before `low` is shown in docs/adr/0018.
 """
 
 from __future__ import annotations
