@@ -45,11 +45,11 @@ async def campaign(folder: Path, budget: Budget) -> tuple[int, str]:
 
 
 async def _schemathesis(base_url: str, environment: dict[str, str], budget: Budget, folder: Path) -> tuple[int, str]:
+    chance = ("--generation-deterministic",) if budget.deterministic else ("--generation-database", "none")
     arguments = [
         sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG), "run", f"{base_url}/openapi.json",
         "--max-examples", str(budget.examples), "--max-time", str(budget.seconds), "--workers", str(budget.workers),
-        "--seed", str(budget.seed), "--generation-database", "none", "--no-color", "--warnings", "off",
-        *(["--generation-deterministic"] if budget.deterministic else []), *budget.arguments,
+        "--seed", str(budget.seed), "--no-color", "--warnings", "off", *chance, *budget.arguments,
     ]  # fmt: skip
     process = await asyncio.create_subprocess_exec(
         *arguments, env=environment, cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT

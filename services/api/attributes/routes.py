@@ -50,7 +50,7 @@ async def create_attribute(tx: EdgeTransaction, body: schemas.AttributeCreate) -
 
 @router.get("/{id}", response_model=schemas.Attribute, operation_id="getAttribute")
 async def get_attribute(request: Request, principal: AttributesRead, tx: EdgeTransaction, id: UUID) -> Response:
-    """One definition."""
+    """One definition of a custom attribute."""
     row = await resources.fetch(tx, principal, ATTRIBUTES, id)
     return one(request, ATTRIBUTES.wire(row), row["version"])
 

@@ -17,7 +17,7 @@ routes.add_sync()
 routes.add_create(
     schemas.InteractionCreate, service.create, "Records an interaction; promises and the next step become tasks."
 )
-routes.add_get(InteractionParams, "One interaction.")
+routes.add_get(InteractionParams, "One interaction, with the contacts who took part.")
 routes.add_patch(schemas.InteractionPatch, service.patch, "Changes an interaction (JSON merge-patch).")
 routes.add_delete("Deletes an interaction softly; it can be restored for 30 days. Its tasks stay.")
 routes.add_restore("Undoes a deletion of the last 30 days.", service.restore)

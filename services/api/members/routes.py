@@ -17,7 +17,7 @@ routes.add_create(
     lambda tx, _, body: service.create(tx, body),
     "Takes somebody into the workspace; a key of their own is made under /v1/api-keys.",
 )
-routes.add_get(ReadParams, "One member.")
+routes.add_get(ReadParams, "One member of the workspace, active or not.")
 routes.add_patch(
     schemas.MemberPatch,
     service.patch,

@@ -26,7 +26,7 @@ routes.add_list(
 )
 routes.add_sync()
 routes.add_create(schemas.TaskCreate, service.create, "Records a task.")
-routes.add_get(TaskParams, "One task.")
+routes.add_get(TaskParams, "One task, whether open, done or cancelled.")
 routes.add_patch(schemas.TaskPatch, service.patch, "Changes a task (JSON merge-patch).")
 routes.add_delete("Deletes a task softly; it can be restored for 30 days.")
 routes.add_restore("Undoes a deletion of the last 30 days.")
