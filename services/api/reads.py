@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -115,8 +116,17 @@ async def read_page(
     wish = Wish.of(readable, params, accept_language)
     cursors = request.app.state.cursors
     page = await resources.fetch_page(tx, principal, readable.resource, params, cursors, fixed=fixed, wire=_as_it_is)
-    page["data"] = await show(tx, principal, readable, wish, page["data"])
-    return answer(page, headers=wish.headers)
+    rows = page["data"]
+    page["data"] = await show(tx, principal, readable, wish, rows)
+    # What is shown beside the rows has no versions: the tag is then made from the bytes, as that of any answer.
+    tag = {} if wish.expand else {"ETag": tag_of_rows(rows, page["next_cursor"])}
+    return answer(page, headers={**wish.headers, **tag})
+
+
+def tag_of_rows(rows: Sequence[Row], next_cursor: str | None) -> str:
+    """A weak ETag of a page: its rows tell all of themselves by their versions."""
+    told = [row["id"].bytes + row["version"].to_bytes(8, "big") for row in rows]
+    return f'W/"{hashlib.blake2b(b"".join((*told, (next_cursor or "").encode())), digest_size=12).hexdigest()}"'
 
 
 def _as_it_is(row: Row) -> Row:
