@@ -11,13 +11,13 @@ from services.api.delivery.client import Client, Resolver
 from services.api.delivery.endpoints import Endpoints
 from services.api.delivery.engine import Engine
 from services.api.delivery.relay import Relay
-from services.api.jobs.duty import Duty
 from services.api.jobs.settings import WorkerSettings
 from services.api.webhooks.secrets import vault_of
 from services.api.webhooks.validation import rules_of
 from shared import telemetry
 from shared.clock import Clock
 from shared.db import Database
+from shared.duty import Duty
 from shared.probes import Heartbeat
 from shared.queue import Nudger
 

@@ -20,6 +20,6 @@ class WorkerSettings(ApiSettings):
     delivery_fast_slots: int = Field(default=200, ge=1, description="Attempts at once to receivers that answer well.")
     delivery_new_slots: int = Field(default=50, ge=1, description="Attempts at once to receivers never heard of.")
     delivery_slow_slots: int = Field(default=300, ge=1, description="Attempts at once to slow or failing receivers.")
-    delivery_endpoint_slots: int = Field(default=10, ge=1, description="Attempts at once to one endpoint.")
+    delivery_endpoint_slots: int = Field(default=20, ge=1, description="Attempts at once to one endpoint.")
     delivery_sockets: int = Field(default=2_000, ge=10, description="Attempts at once, all together.")
     delivery_lease_seconds: float = Field(default=30, ge=1, description="A killed worker's deliveries rest for this.")
