@@ -122,6 +122,8 @@ class EdgeRoute(APIRoute):
             except Exception as error:
                 replayed = await _leave(request, error)
                 if replayed is None:
+                    if isinstance(error, Unauthorized) and _has_credentials(request):
+                        await request.app.state.sixteen.limits.note_failure(request.scope)
                     raise
                 return replayed
             except BaseException:
@@ -138,6 +140,10 @@ def _require_json(request: Request) -> None:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in JSON_TYPES:
         raise UnsupportedMediaType(f"Send {' or '.join(JSON_TYPES)}.")
+
+
+def _has_credentials(request: Request) -> bool:
+    return "authorization" in request.headers or "ticket" in request.query_params
 
 
 def _takes_query(dependant: Dependant) -> bool:
@@ -218,6 +224,7 @@ async def authorize(request: Request, scopes: SecurityScopes) -> Principal:
     redeemed = request.scope.get("sixteen.redeemed")
     principal = await (_bearer(request) if redeemed is None else redeemed())
     request.scope["sixteen.principal"] = principal
+    await request.app.state.sixteen.limits.admit(request.scope, principal)
     for scope in scopes.scopes:
         if scope not in principal.scopes:
             raise Forbidden(f"This needs the scope {scope}, which the caller does not hold.")
@@ -229,6 +236,8 @@ async def _bearer(request: Request) -> Principal:
     if kind.lower() != "bearer" or not key:
         raise Unauthorized("Send an API key: Authorization: Bearer sixteen_live_…")
     state: State = request.app.state.sixteen
+    if not state.identities.remembers(key):
+        state.limits.refuse_failing(request.scope)
     return await state.identities.principal(key.strip())
 
 

@@ -17,6 +17,7 @@ from services.api.compression import Compression
 from services.api.docs.routes import router as docs
 from services.api.events.hub import CLUSTER, Hub
 from services.api.features import ROUTERS
+from services.api.limits.admission import Limits
 from services.api.middleware import Edge
 from services.api.pagination import Cursors
 from services.api.routing import RouteIndex
@@ -27,6 +28,36 @@ from shared.clock import Clock, SystemClock
 from shared.db import Database, open_database
 from shared.listener import Hints
 from shared.queue import Nudger
+
+# What a page of an allowed origin may send and read beside what every page may. Cookies are never asked for.
+CORS_SENT = (
+    "Authorization",
+    "Content-Type",
+    "If-Match",
+    "If-None-Match",
+    "Idempotency-Key",
+    "Last-Event-ID",
+    "Sixteen-Workspace",
+    "Traceparent",
+    "X-Request-Id",
+)
+CORS_SHOWN = (
+    "Content-Disposition",
+    "Content-Language",
+    "Deprecation",
+    "ETag",
+    "Idempotency-Replayed",
+    "Link",
+    "Location",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+    "Sunset",
+    "WWW-Authenticate",
+    "X-Request-Id",
+)
+# As long as browsers keep what a preflight answered.
+CORS_SECONDS = 7200
 
 
 def create_app(settings: ApiSettings | None = None, clock: Clock | None = None) -> FastAPI:
@@ -51,22 +82,17 @@ def create_app(settings: ApiSettings | None = None, clock: Clock | None = None) 
     app.router.routes.append(RouteIndex(routes))
     app.openapi = lambda: openapi.document(app, routes)  # type: ignore[method-assign]
     app.add_middleware(Compression)
+    app.add_middleware(Edge, body_limit=settings.body_limit, upload_limit=settings.upload_limit)
     if settings.cors_origins:
+        # Around everything: a page can read every answer, those that the edge itself gives (413, 500) too.
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(settings.cors_origins),
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=[
-                "Authorization",
-                "Content-Type",
-                "If-Match",
-                "If-None-Match",
-                "Idempotency-Key",
-                "Last-Event-ID",
-            ],
-            expose_headers=["ETag", "Location", "X-Request-Id", "Idempotency-Replayed", "Retry-After"],
+            allow_headers=list(CORS_SENT),
+            expose_headers=list(CORS_SHOWN),
+            max_age=CORS_SECONDS,
         )
-    app.add_middleware(Edge, body_limit=settings.body_limit, upload_limit=settings.upload_limit)
     return app
 
 
@@ -100,7 +126,8 @@ def _lifespan(settings: ApiSettings, clock: Clock) -> Any:
         hub = await _hub(settings, database, identities, app.state.cursors)
         nudger.hear = hub.tell
         hints = asyncio.create_task(Hints(settings.redis_url, hub.tell, hub.tell_all).run(), name="hints")
-        state = State(settings, database, identities, nudger, clock, hub, ready=True)
+        limits = Limits.of(settings)
+        state = State(settings, database, identities, nudger, clock, hub, limits, ready=True)
         app.state.sixteen = state
         try:
             yield
@@ -110,6 +137,7 @@ def _lifespan(settings: ApiSettings, clock: Clock) -> Any:
             await asyncio.gather(hints, return_exceptions=True)
             await hub.close()
             await nudger.close()
+            await limits.close()
             await database.close()
 
     return lifespan

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.api.webhooks.secrets import parse_keys
 from shared.settings import Settings
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.\-]*://(?:[a-z0-9.\-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?")
 
 
 class ApiSettings(Settings):
@@ -21,6 +25,17 @@ class ApiSettings(Settings):
     body_limit: int = Field(default=1_000_000, description="Largest JSON body, in bytes.")
     upload_limit: int = Field(default=2 * 1024**3, description="Largest upload, in bytes.")
     identity_ttl: float = Field(default=2.0, ge=0, description="Seconds a verified API key is remembered.")
+    rate_limit_workspace: int = Field(
+        default=240_000, ge=0, description="Requests a minute of one workspace, in all processes; 0 = no limit."
+    )
+    rate_limit_key: int = Field(
+        default=120_000, ge=0, description="Requests a minute of one key or login; 0 = no limit."
+    )
+    rate_limit_tickets: int = Field(default=600, ge=0, description="Stream tickets a minute of one key; 0 = no limit.")
+    rate_limit_failures: int = Field(
+        default=120, ge=0, description="Keys and tokens refused, a minute and address, before all are; 0 = no limit."
+    )
+    rate_limit_logins: int = Field(default=60, ge=0, description="Logins a minute and address; 0 = no limit.")
     idempotency_hours: int = Field(default=24, ge=24)
     graceful_shutdown: int = Field(default=5, ge=1)
     metrics_port: int = Field(default=0, ge=0, le=65535, description="Where the worker serves its probes; 0 = not.")
@@ -35,6 +50,15 @@ class ApiSettings(Settings):
     webhook_endpoints: int = Field(default=50, ge=1, description="Webhook endpoints a workspace may have.")
     webhook_http: bool = Field(default=False, description="Deliver to http:// too; https:// alone by default.")
     webhook_ports: tuple[int, ...] = Field(default=(), description="Ports that webhooks may go to beside 80 and 443.")
+
+    @field_validator("cors_origins")
+    @classmethod
+    def check_cors_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        """An origin with a path, or with `/` at its end, would never match one."""
+        for origin in origins:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"SIXTEEN_CORS_ORIGINS: {origin!r} is no origin such as https://app.example.com")
+        return origins
 
     @field_validator("encryption_keys")
     @classmethod

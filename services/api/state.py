@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from services.api.auth.identity import Identities
 from services.api.events.hub import Hub
+from services.api.limits.admission import Limits
 from services.api.settings import ApiSettings
 from shared.clock import Clock
 from shared.db import Database
@@ -22,4 +23,5 @@ class State:
     nudger: Nudger
     clock: Clock
     hub: Hub
+    limits: Limits
     ready: bool = False

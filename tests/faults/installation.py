@@ -23,6 +23,7 @@ from deploy.embedded.supervisor import Supervisor
 from migrations.upgrade import upgrade_async
 from services.api.auth.identity import Identities
 from services.api.events.hub import Hub
+from services.api.limits.admission import Limits
 from services.api.pagination import Cursors
 from services.api.settings import ApiSettings
 from services.api.state import State
@@ -163,7 +164,9 @@ async def open_installation(folder: Path, **settings: str) -> AsyncIterator[Inst
             environment={**environment_of(servers, folder, port), **settings},
             logs=servers.layout.logs,
             base_url=base_url,
-            state=State(made, database, identities, Nudger(made.redis_url), SystemClock(), hub, ready=True),
+            state=State(
+                made, database, identities, Nudger(made.redis_url), SystemClock(), hub, Limits.of(made), ready=True
+            ),
             http=http,
             said=said,
         )

@@ -60,6 +60,10 @@ class Identities:
             self._known[key] = (time.monotonic() + self._ttl, principal)
         return principal
 
+    def remembers(self, key: str) -> bool:
+        """Whether the key opened something here before; it may have run out since."""
+        return key in self._known
+
     def forget(self, workspace_id: UUID) -> None:
         """Forgets a workspace's keys: a key was revoked, or a role, a team or a member has changed."""
         for remembered in [key for key, (_, who) in self._known.items() if who.workspace_id == workspace_id]:

@@ -1,0 +1,117 @@
+"""Who is let in: callers under their limits, and addresses that were not refused too often.
+
+What a response says of limits goes out with it, whatever it is: `RateLimit-Policy` and `RateLimit`
+(draft-ietf-httpapi-ratelimit-headers).
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Any, Final
+
+from starlette.types import Scope
+
+from services.api.errors import TooManyRequests
+from services.api.limits.buckets import Bucket, Limiter
+from services.api.limits.policies import Policies, Policy
+from services.api.settings import ApiSettings
+from shared.tenancy import Principal
+
+# What opens something else is worth more care than what is read or written.
+_TICKETS: Final = ("/v1/stream-tickets",)
+
+
+class Limits:
+    """The limits of one process."""
+
+    def __init__(self, limiter: Limiter, policies: Policies) -> None:
+        self._limiter = limiter
+        self._policies = policies
+
+    @staticmethod
+    def of(settings: ApiSettings) -> Limits:
+        """The limits that are set; nothing is connected to before somebody comes near one."""
+        return Limits(Limiter(settings.redis_url), Policies.of(settings))
+
+    async def close(self) -> None:
+        await self._limiter.close()
+
+    async def admit(self, scope: Scope, principal: Principal) -> None:
+        """Counts a request of a caller, once; raises TooManyRequests."""
+        if "sixteen.admitted" in scope:
+            return
+        scope["sixteen.admitted"] = True
+        policies, workspace_id = self._policies, principal.workspace_id
+        caller = principal.key_id or principal.member_id
+        buckets = []
+        if policies.tickets.quota and scope["method"] == "POST" and scope["path"] in _TICKETS:
+            buckets.append(self._limiter.bucket(policies.tickets, caller, workspace_id))
+        # The caller's own first: what one of them has too much of is not taken from the others.
+        if policies.key.quota:
+            buckets.append(self._limiter.bucket(policies.key, caller, workspace_id))
+        if policies.workspace.quota:
+            buckets.append(self._limiter.bucket(policies.workspace, workspace_id, workspace_id))
+        await self._take(scope, buckets)
+
+    async def begin_login(self, scope: Scope) -> None:
+        """Counts a request to log in by its address; raises TooManyRequests."""
+        await self._take(scope, self._by_address(self._policies.logins, scope))
+
+    def refuse_failing(self, scope: Scope) -> None:
+        """Raises TooManyRequests where the address was refused too often: what it sends is not looked up."""
+        for bucket in self._by_address(self._policies.failures, scope):
+            if bucket.left <= 0:
+                self._tell(scope, [bucket])
+                raise self._too_many(bucket)
+
+    async def note_failure(self, scope: Scope) -> None:
+        """Counts a key or token that was refused; raises TooManyRequests in the place of the refusal."""
+        await self._take(scope, self._by_address(self._policies.failures, scope))
+
+    def _by_address(self, policy: Policy, scope: Scope) -> list[Bucket]:
+        return [self._limiter.bucket(policy, address_of(scope))] if policy.quota else []
+
+    async def _take(self, scope: Scope, buckets: list[Bucket]) -> None:
+        over = None
+        for bucket in buckets:
+            if not await self._limiter.take(bucket):
+                over = bucket
+                break
+        self._tell(scope, buckets)
+        if over is not None:
+            raise self._too_many(over)
+
+    def _tell(self, scope: Scope, buckets: list[Bucket]) -> None:
+        if not buckets:
+            return
+        seconds = self._limiter.seconds_left(buckets[0])
+        policy = ", ".join([each.policy.words for each in buckets])
+        standing = ", ".join([f'"{each.policy.name}";r={max(each.left, 0)};t={seconds}' for each in buckets])
+        headers: list[Any] = scope.get("sixteen.headers", [])
+        scope["sixteen.headers"] = [
+            *headers,
+            (b"ratelimit-policy", policy.encode()),
+            (b"ratelimit", standing.encode()),
+        ]
+
+    def _too_many(self, bucket: Bucket) -> TooManyRequests:
+        seconds, policy = self._limiter.seconds_left(bucket), bucket.policy
+        return TooManyRequests(
+            f"The limit “{policy.name}” of {policy.quota} a minute is used up; it is whole again in {seconds} s.",
+            headers={"Retry-After": str(seconds)},
+            violated_policies=[policy.name],
+        )
+
+
+def address_of(scope: Scope) -> str:
+    """Whose address this is: of IPv6, the /64 that one customer has."""
+    client = scope.get("client")
+    host = client[0] if client else "-"
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return str(host)
+    if isinstance(address, IPv6Address):
+        mapped = address.ipv4_mapped
+        return str(mapped or ip_network((int(address) >> 64 << 64, 64)).network_address)
+    return host

@@ -1,0 +1,150 @@
+"""Limits as a client meets them: headers on what is let through, 429 on what is not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+from starlette.types import Scope
+
+from services.api.auth.keys import make_key
+from services.api.limits.admission import address_of
+from services.api.main import create_app
+from services.api.settings import ApiSettings
+from shared.ids import new_id
+from tests.conftest import Servers
+from tests.support.caller import Caller, make_workspace
+
+Opened = Callable[..., AbstractAsyncContextManager[Caller]]
+STANDING = re.compile(r'"(\w+)";r=(\d+);t=(\d+)')
+
+
+@pytest.fixture
+def opened(api_settings: ApiSettings) -> Opened:
+    """Opens an application of its own with other limits; gives an administrator of a new workspace of it."""
+
+    @asynccontextmanager
+    async def open_with(**limits: Any) -> AsyncIterator[Caller]:
+        app = create_app(api_settings.model_copy(update=limits))
+        async with app.router.lifespan_context(app):
+            address = f"2001:db8:{new_id().hex[-4:]}:{new_id().hex[-8:-4]}::1"
+            transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(address, 4000))
+            async with httpx.AsyncClient(transport=transport, base_url="http://sixteen.test") as http:
+                yield await make_workspace(http, app.state.sixteen)
+
+    return open_with
+
+
+def standing(response: httpx.Response) -> dict[str, tuple[int, int]]:
+    return {name: (int(left), int(ends)) for name, left, ends in STANDING.findall(response.headers["ratelimit"])}
+
+
+async def test_every_answer_to_a_caller_says_what_is_left(admin: Caller) -> None:
+    answers = [
+        await admin.get("/v1/customers"),
+        await admin.post("/v1/customers", {"name": 7}),
+        await admin.get(f"/v1/customers/{new_id()}"),
+        await admin.post("/v1/customers", {"name": "Acme"}),
+    ]
+    assert [each.status_code for each in answers] == [200, 422, 404, 201]
+    settings = admin.state.settings
+    for number, response in enumerate(answers, start=1):
+        assert response.headers.get_list("ratelimit-policy") == [
+            f'"key";q={settings.rate_limit_key};w=60, "workspace";q={settings.rate_limit_workspace};w=60'
+        ]
+        left = standing(response)
+        assert 1 <= left["key"][1] <= 60
+        if left["key"][1] > 5:
+            assert left["key"][0] == settings.rate_limit_key - number
+
+
+async def test_who_asks_too_much_is_told_which_limit_and_when_it_ends(opened: Opened) -> None:
+    async with opened(rate_limit_key=5, rate_limit_workspace=1000) as admin:
+        answers = [await admin.get("/v1/me") for _ in range(12)]
+        refused = [each for each in answers if each.status_code == 429]
+        assert len(refused) >= 2
+        last = refused[-1]
+        body = last.json()
+        assert (body["code"], body["violated_policies"]) == ("quota_exceeded", ["key"])
+        assert last.headers["content-type"] == "application/problem+json"
+        assert 1 <= int(last.headers["retry-after"]) <= 60
+        assert standing(last)["key"][0] == 0
+        rep = await admin.member("rep")
+        assert (await rep.get("/v1/me")).status_code == 200, "one key's use is not another's"
+
+
+async def test_a_workspace_is_limited_over_all_its_keys(opened: Opened) -> None:
+    async with opened(rate_limit_key=1000, rate_limit_workspace=6) as admin:
+        callers = [admin, await admin.member("rep"), await admin.member("viewer")]
+        answers = [await callers[n % 3].get("/v1/me") for n in range(24)]
+        refused = [each.json()["violated_policies"] for each in answers if each.status_code == 429]
+        assert refused
+        assert all(each == ["workspace"] for each in refused)
+        other = await make_workspace(admin.http, admin.state, "Other")
+        assert (await other.get("/v1/me")).status_code == 200
+
+
+async def test_zero_is_no_limit(opened: Opened) -> None:
+    async with opened(rate_limit_key=0, rate_limit_workspace=0) as admin:
+        response = await admin.get("/v1/me")
+        assert (response.status_code, "ratelimit" in response.headers) == (200, False)
+
+
+async def test_tickets_have_a_limit_of_their_own(opened: Opened) -> None:
+    async with opened(rate_limit_tickets=3) as admin:
+        answers = [await admin.post("/v1/stream-tickets") for _ in range(8)]
+        assert {each.status_code for each in answers} == {201, 429}
+        assert answers[-1].json()["violated_policies"] == ["tickets"]
+        assert (await admin.get("/v1/me")).status_code == 200
+
+
+async def test_guessing_keys_ends_in_429_before_any_look_up(opened: Opened) -> None:
+    """Well-formed keys of the workspace with wrong secrets; who was known before calls on from the same address."""
+    async with opened(rate_limit_failures=5, identity_ttl=0.001) as admin:
+        assert (await admin.get("/v1/me")).status_code == 200
+        answers = []
+        for _ in range(15):
+            guess, _ = make_key(admin.workspace_id, new_id())
+            answers.append(await admin.http.get("/v1/me", headers={"Authorization": f"Bearer {guess}"}))
+        assert answers[0].status_code == 401
+        assert answers[-1].status_code == 429
+        assert answers[-1].json()["violated_policies"] == ["failures"]
+        assert "retry-after" in answers[-1].headers
+        assert (await admin.get("/v1/me")).status_code == 200
+        stranger = await admin.member("rep")
+        assert (await stranger.get("/v1/me")).status_code == 429, "nothing is looked up for this address now"
+
+
+async def test_who_sends_nothing_has_guessed_nothing(opened: Opened) -> None:
+    async with opened(rate_limit_failures=2) as admin:
+        answers = [await admin.http.get("/v1/me") for _ in range(9)]
+        assert {each.status_code for each in answers} == {401}
+
+
+async def test_without_redis_reads_and_writes_go_on_under_the_same_limits(
+    servers: Servers, api_settings: ApiSettings, opened: Opened
+) -> None:
+    """Redis answers at first, and is then away."""
+    assert servers.embedded is None or servers.redis_url
+    async with opened(rate_limit_key=20, redis_url="unix:///nowhere/redis.sock") as admin:
+        answers = [await admin.get("/v1/me") for _ in range(40)]
+        assert [each.status_code for each in answers] == [200] * 20 + [429] * 20
+
+
+@pytest.mark.parametrize(
+    ("client", "address"),
+    [
+        (("203.0.113.7", 1), "203.0.113.7"),
+        (("2001:db8:1:2:3:4:5:6", 1), "2001:db8:1:2::"),
+        (("::ffff:203.0.113.7", 1), "203.0.113.7"),
+        (("testclient", 1), "testclient"),
+        (None, "-"),
+    ],
+)
+def test_an_address_is_that_of_one_customer(client: tuple[str, int] | None, address: str) -> None:
+    scope: Scope = {"type": "http", "client": client}
+    assert address_of(scope) == address
