@@ -16,12 +16,14 @@ from pydantic import BaseModel
 
 from services.api import reads, resources, sync
 from services.api.edge import EdgeTransaction, requires
+from services.api.errors import PreconditionFailed
 from services.api.expand import ReadParams
 from services.api.fields import ExternalText
 from services.api.pagination import ListParams, Page
 from services.api.reads import Readable
+from services.api.resources import Resource
 from services.api.routing import IfMatch, Router, answers
-from services.api.wire import answer, created, no_content
+from services.api.wire import answer, check_if_match, created, no_content
 from shared.db import Row, Tx
 from shared.tenancy import Principal
 
@@ -137,7 +139,10 @@ class Routes:
             source: ExternalText,
             external_id: ExternalText,
             body: Any,
+            if_match: IfMatch = None,
         ) -> Response:
+            if if_match is not None:
+                await _replaces(tx, principal, self.readable.resource, source, external_id, if_match)
             row, is_new = await upsert(tx, principal, source, external_id, body)
             return self._made(row) if is_new else told(request, principal, self._shown(row))
 
@@ -188,6 +193,16 @@ class Routes:
     def _made(self, row: Row) -> Response:
         resource = self.readable.resource
         return created(resource.wire(row), f"{resource.path}/{row['id']}", row["version"])
+
+
+async def _replaces(
+    tx: Tx, principal: Principal, resource: Resource, source: str, external_id: str, if_match: str
+) -> None:
+    """Raises where the record that a PUT would replace has another version, or where there is none to replace."""
+    before = await resources.find_external(tx, principal, resource, source, external_id)
+    if before is None:
+        raise PreconditionFailed("There is none with this external id, and If-Match asks to make none.")
+    check_if_match(if_match, before["version"])
 
 
 def _several(generic: Any, model: type[BaseModel]) -> Any:

@@ -52,6 +52,19 @@ async def test_a_create_guard_replaces_nothing(admin: Caller) -> None:
     assert (await admin.put(path, {"name": "B"})).status_code == 200
 
 
+async def test_a_replacement_may_name_the_version_it_replaces(admin: Caller) -> None:
+    path = "/v1/customers/by-external-id/erp/1"
+    nothing = await admin.put(path, {"name": "A"}, headers={"If-Match": "*"})
+    assert (nothing.status_code, nothing.json()["code"]) == (412, "precondition_failed")
+    assert (await admin.ok("GET", "/v1/customers"))["data"] == []
+    made = await admin.put(path, {"name": "A"})
+    assert (made.status_code, made.headers["etag"]) == (201, '"1"')
+    assert (await admin.put(path, {"name": "B"}, headers={"If-Match": '"1"'})).status_code == 200
+    stale = await admin.put(path, {"name": "C"}, headers={"If-Match": '"1"'})
+    assert (stale.status_code, stale.json()["current_version"]) == (412, 2)
+    assert [each["name"] for each in (await admin.ok("GET", "/v1/customers"))["data"]] == ["B"]
+
+
 @pytest.mark.parametrize("external_id", ["2026/17", "a/b/c", "50%", "50%2F", "北/1"])
 async def test_an_external_id_may_hold_a_slash(admin: Caller, external_id: str) -> None:
     escaped = _escape(external_id)
