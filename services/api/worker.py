@@ -1,4 +1,4 @@
-"""The api-worker: `python -m services.api.worker`. Whatever is slow or faces outside: imports, exports, webhooks, time."""
+"""The api-worker: `python -m services.api.worker`. What is slow or faces outside: imports, exports, webhooks, time."""
 
 from __future__ import annotations
 

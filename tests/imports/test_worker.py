@@ -17,7 +17,7 @@ import pytest
 from services.api.imports import execution
 from services.api.imports.attempt import run
 from services.api.jobs.clockwork import Clockwork
-from services.api.jobs.duty import Duty
+from shared.duty import Duty
 from services.api.jobs.housekeeping import Housekeeping
 from services.api.jobs.imports import ImportSweep
 from shared.ids import new_id

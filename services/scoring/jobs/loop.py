@@ -1,27 +1,17 @@
-"""The loop that drains: woken by a nudge, or by itself often enough that a lost nudge costs only a moment.
-
-It needs PostgreSQL alone. While that is away it waits, a little longer each time, and goes on where it was.
-"""
+"""Draining all workspaces in turn, as the worker's duty."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from typing import Final
 from uuid import UUID
-
-import structlog
 
 from services.scoring.jobs.drain import Context, drain
 from services.scoring.marks import depth_and_age, due_workspaces
 from shared import telemetry
 from shared.probes import Heartbeat
 
-log = structlog.get_logger(__name__)
-
-_FIRST_WAIT: Final = 0.2
-_LONGEST_WAIT: Final = 5.0
 # Interactive work goes first, but a steady stream of it in one workspace must not stop bulk work in all others.
 _BULK_SHARE_SECONDS: Final = 1.0
 _MEASURE_SECONDS: Final = 2.0
@@ -35,39 +25,20 @@ class Drainer:
         self._heartbeat = heartbeat
         # Called after a commit: the workspace has new events.
         self._tell = tell
-        self._wake = asyncio.Event()
         self._stopping = False
         self._served: dict[UUID, float] = {}
         self._last_bulk = 0.0
         self._last_measure = 0.0
-        self.trouble: str | None = None
-
-    def wake(self) -> None:
-        """There may be something to do."""
-        self._wake.set()
 
     def stop(self) -> None:
-        """Ends the loop after the drain under way."""
+        """Ends after the drain under way."""
         self._stopping = True
-        self._wake.set()
 
-    async def run(self) -> None:
-        """Drains until stopped; whatever goes wrong is logged and tried again."""
-        wait = _FIRST_WAIT
-        while not self._stopping:
-            self._wake.clear()
-            self._heartbeat.beat()
-            try:
-                await self.drain_all()
-                await self._measure()
-            except Exception as error:  # noqa: BLE001 - the loop outlives whatever a drain raises
-                self._report(error)
-                await self._pause(wait)
-                wait = min(wait * 2, _LONGEST_WAIT)
-                continue
-            wait = _FIRST_WAIT
-            self.trouble = None
-            await self._pause(self._context.settings.sweep_seconds)
+    async def work(self) -> bool:
+        """Drains all there is: a duty, which has then nothing more to do at once."""
+        await self.drain_all()
+        await self._measure()
+        return False
 
     async def drain_all(self) -> int:
         """Drains every workspace that has due marks, in turns, until none has; how many drains that took."""
@@ -99,12 +70,6 @@ class Drainer:
             self._last_bulk = time.monotonic()
         return interactive + bulk[:1]
 
-    async def _pause(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._wake.wait(), seconds)
-        except TimeoutError:
-            return
-
     async def _measure(self) -> None:
         if time.monotonic() - self._last_measure < _MEASURE_SECONDS:
             return
@@ -112,12 +77,3 @@ class Drainer:
         depth, age = await depth_and_age(self._context.database)
         telemetry.DIRTY_DEPTH.set(depth)
         telemetry.DIRTY_AGE.set(age)
-
-    def _report(self, error: Exception) -> None:
-        """Says what is wrong, in full only when it is news."""
-        text = f"{type(error).__name__}: {error}"
-        if text == self.trouble:
-            log.warning("drain_failed_again", error=text)
-        else:
-            log.error("drain_failed", error=text, exc_info=error)
-        self.trouble = text

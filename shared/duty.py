@@ -1,4 +1,4 @@
-"""A duty: something the api-worker does again and again, by itself or when it is woken.
+"""A duty: something a worker does again and again, by itself or when it is woken.
 
 It needs PostgreSQL alone. While that is away the duty waits, a little longer each time, and goes on where it was.
 """
@@ -22,13 +22,23 @@ _LONGEST_WAIT: Final = 5.0
 class Duty:
     """Calls `work` every `seconds`, or sooner when woken; `work` says whether there is more to do at once."""
 
-    def __init__(self, name: str, work: Callable[[], Awaitable[bool]], seconds: float, heartbeat: Heartbeat) -> None:
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[], Awaitable[bool]],
+        seconds: float,
+        heartbeat: Heartbeat,
+        *,
+        stop: Callable[[], None] | None = None,
+    ) -> None:
         self.name = name
         self._work = work
         self._seconds = seconds
         self._heartbeat = heartbeat
         self._wake = asyncio.Event()
         self._stopping = False
+        # Long work is told of the stop, so that it can end early.
+        self._stop_work = stop
         self.trouble: str | None = None
 
     def wake(self) -> None:
@@ -38,6 +48,8 @@ class Duty:
     def stop(self) -> None:
         """Ends the loop after the work under way."""
         self._stopping = True
+        if self._stop_work is not None:
+            self._stop_work()
         self._wake.set()
 
     async def run(self) -> None:
