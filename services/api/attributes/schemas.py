@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
-from services.api.fields import ClientId, ExternalText, Instant, Known, Strict
+from services.api.fields import ClientId, Day, ExternalText, Instant, Known, Strict
 from services.api.localized import LocalizedName
 from services.api.pagination import ListParams
 from shared.catalog.labels import Label
@@ -44,7 +44,7 @@ class ModelInput(Strict):
     centre: float | None = Field(
         default=None, ge=-1e15, le=1e15, allow_inf_nan=False, description="Of a number: where it pushes by nothing."
     )
-    since: date | None = Field(default=None, description="Of a date: the day that pushes by nothing.")
+    since: Day | None = Field(default=None, description="Of a date: the day that pushes by nothing.")
     weights: dict[str, Weight] | None = Field(
         default=None,
         max_length=MOST_CATEGORIES,

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
-from services.api.fields import ClientId, Known, Name, ShortText, Strict
+from services.api.fields import ClientId, Instant, Known, Name, ShortText, Strict
 from services.api.pagination import ListParams
 from services.api.webhooks.messages import API_VERSION
 from services.api.webhooks.signing import HMAC
@@ -209,4 +209,4 @@ class WebhookEndpointFilters(ListParams):
 
     sort: str | None = Field(default=None, description="recorded_at, updated_at; - before it turns the order.")
     disabled: bool | None = None
-    updated_after: datetime | None = None
+    updated_after: Instant | None = None
