@@ -94,8 +94,8 @@ def ordered(
     id_column = id_column if sort.tie is None else sort.tie
     if sort.expression is id_column:
         if after:
-            place = bindparam("after_id", type_=id_column.type)
-            query = query.where(id_column < place if descending else id_column > place)
+            last = bindparam("after_id", type_=id_column.type)
+            query = query.where(id_column < last if descending else id_column > last)
         return query.order_by(id_column.desc() if descending else id_column).limit(bindparam("page_limit"))
     key = tuple_(sort.expression, id_column)
     if after:
