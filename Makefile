@@ -59,6 +59,15 @@ clients: $(DEVELOPMENT) ## Generate clients in eleven ways; compile and use five
 fuzz: $(DEVELOPMENT) ## Try the whole document for 15 minutes (ARGS="--seconds 3600 --seed 7")
 	@exec $(BIN)/python -m tests.fuzz $(ARGS)
 
+.PHONY: farm
+farm: $(DEVELOPMENT) ## Deliver 20,000 webhooks to 200 receivers, 60 of them bad (some minutes)
+	@SIXTEEN_FARM=full exec $(BIN)/python -m pytest tests/delivery/test_farm.py -s $(ARGS)
+
+.PHONY: webhooks-js
+webhooks-js: $(DEVELOPMENT) ## Verify webhooks with the official JavaScript library and WebCrypto (Node.js is needed)
+	@cd tests/clients_js && npm ci --no-audit --no-fund --silent
+	@exec $(BIN)/python -m pytest tests/delivery/test_javascript.py $(ARGS)
+
 .PHONY: openapi
 openapi: $(DEVELOPMENT) ## Publish the OpenAPI documents in docs/openapi, unless that would break clients
 	@exec $(BIN)/python -m tests.contract.published
