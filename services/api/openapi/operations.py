@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi.routing import APIRoute
 
+from services.api.edge import authorize
 from services.api.errors import Problem
 from services.api.openapi import parts
 from services.api.openapi.examples import Examples
@@ -27,8 +28,8 @@ DONE = {
 
 def scopes_of(route: APIRoute) -> list[str] | None:
     """The scopes a route asks for; None where it asks for no caller at all."""
-    held = [each.own_oauth_scopes for each in route.dependant.dependencies if each.own_oauth_scopes is not None]
-    return sorted({scope for scopes in held for scope in scopes}) if held else None
+    asked = [each for each in route.dependant.dependencies if each.call is authorize]
+    return sorted({scope for each in asked for scope in each.own_oauth_scopes or ()}) if asked else None
 
 
 def enrich(document: dict[str, Any], routes: dict[tuple[str, str], APIRoute]) -> None:
@@ -41,7 +42,7 @@ def enrich(document: dict[str, Any], routes: dict[tuple[str, str], APIRoute]) ->
         own_codes = operation.get("x-error-codes", [])
         for name in OPAQUE:
             operation.pop(name, None)
-        _secure(operation, scopes_of(route) or [])
+        _secure(operation, scopes_of(route))
         _optional_body(route, operation)
         _parameters(method, operation)
         _merge_patch(method, operation)
@@ -54,10 +55,10 @@ def enrich(document: dict[str, Any], routes: dict[tuple[str, str], APIRoute]) ->
         operation["x-codeSamples"] = [{"lang": "curl", "source": curl(document, method, path, operation)}]
 
 
-def _secure(operation: dict[str, Any], scopes: list[str]) -> None:
+def _secure(operation: dict[str, Any], scopes: list[str] | None) -> None:
     """OpenAPI 3.1 lets a bearer scheme name the roles it needs; the extension tells it to older readers too."""
-    operation["security"] = [{name: scopes} for name in parts.SECURITY_SCHEMES]
-    operation["x-required-scopes"] = scopes
+    operation["security"] = [] if scopes is None else [{name: scopes} for name in parts.SECURITY_SCHEMES]
+    operation["x-required-scopes"] = scopes or []
 
 
 def _optional_body(route: APIRoute, operation: dict[str, Any]) -> None:
@@ -135,14 +136,16 @@ def _describe(operation: dict[str, Any], own_codes: list[str]) -> None:
         refusals = "\n".join(f"- `{code}`: {Problem.registry[code].title}." for code in sorted(own_codes))
         told.append(f"It refuses with, among others:\n\n{refusals}")
     scopes = operation["x-required-scopes"]
-    told.append(f"Needs {' and '.join(f'`{each}`' for each in scopes)}." if scopes else "Any key may ask.")
+    anyone = "Any key may ask." if operation["security"] else "No key is needed."
+    told.append(f"Needs {' and '.join(f'`{each}`' for each in scopes)}." if scopes else anyone)
     operation["description"] = "\n\n".join(each for each in told if each)
 
 
 def curl(document: dict[str, Any], method: str, path: str, operation: dict[str, Any]) -> str:
     """The operation as one command; `$BASE` and `$KEY` are the reader's."""
     lines = [f'curl -X {method.upper()} "$BASE{_filled(document, path, operation)}"']
-    lines.append('-H "Authorization: Bearer $KEY"')
+    if operation["security"]:
+        lines.append('-H "Authorization: Bearer $KEY"')
     if method == "post":
         lines.append('-H "Idempotency-Key: $(uuidgen)"')
     content = operation.get("requestBody", {}).get("content", {})
