@@ -13,6 +13,7 @@ from shared.models.facts import (
     tasks,
 )
 from shared.models.judgements import dirty_marks, drains, loads, models, moves, scores, seats
+from shared.models.logins import member_identities, revoked_tokens, sessions
 from shared.models.people import api_keys, members, policies, team_members, teams, workspaces
 from shared.models.records import (
     audit_entries,
@@ -57,6 +58,7 @@ __all__ = [
     "interaction_contacts",
     "interactions",
     "loads",
+    "member_identities",
     "members",
     "merge_moves",
     "merges",
@@ -71,8 +73,10 @@ __all__ = [
     "processes",
     "products",
     "relay_positions",
+    "revoked_tokens",
     "scores",
     "seats",
+    "sessions",
     "stages",
     "stream_tickets",
     "tasks",
