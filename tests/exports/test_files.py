@@ -34,12 +34,10 @@ HOSTILE = (
 async def _scene(admin: Caller) -> None:
     await imported(admin, table(*DEALS), SIMPLE)
     customer = (await admin.ok("GET", "/v1/customers"))["data"][0]
-    await admin.ok("POST", "/v1/contacts", {"customer_id": customer["id"], "name": "Li Ming", "birthday": "1990-02-03"})
-    await admin.ok(
-        "POST",
-        "/v1/interactions",
-        {"customer_id": customer["id"], "kind": "call", "occurred_at": "2026-01-05T08:00:00Z", "minutes": 12},
-    )
+    body = {"customer_id": customer["id"], "name": "Li Ming", "birthday": "1990-02-03"}
+    contact = await admin.ok("POST", "/v1/contacts", body)
+    body = {"customer_id": customer["id"], "kind": "call", "occurred_at": "2026-01-05T08:00:00Z", "minutes": 12}
+    await admin.ok("POST", "/v1/interactions", {**body, "contact_ids": [contact["id"]]})
 
 
 @pytest.mark.parametrize("format_", FORMATS)
@@ -108,6 +106,9 @@ async def test_what_is_exported_can_be_taken_back(admin: Caller, other: Caller, 
             back = await imported(other, await content(admin, done), mapping, name=f"file.{format_}")
             assert (back["status"], back["rows_imported"]) == ("succeeded", done["rows_written"]), (kind, back)
             assert await _facts(other, kind) == sorted([*await _facts(admin, kind), *own[kind]]), (kind, turn)
+    people = (await other.ok("GET", "/v1/contacts"))["data"]
+    calls = (await other.ok("GET", "/v1/interactions"))["data"]
+    assert [row["contact_ids"] for row in calls] == [[row["id"] for row in people]]
 
 
 async def test_filters_are_those_of_the_list(admin: Caller) -> None:

@@ -232,3 +232,21 @@ async def test_a_refused_row_of_an_earlier_batch_holds_up_none_of_a_later_one(
     done = await finish(admin, queued.json()["id"], import_batch=10)
     assert (done["rows_imported"], done["rows_failed"]) == (29, 1)
     assert [row for row, _, _ in await errors_of(admin, done)] == [3]
+
+
+async def test_who_took_part_comes_with_the_interaction(admin: Caller) -> None:
+    mapping, rows, _, _ = CASES["contacts"]
+    await imported(admin, file_of("csv", rows), mapping)
+    await imported(admin, file_of("csv", [{**rows[0], "id": "9", "account": "Beta"}]), mapping)
+    calls = {**CASES["interactions"][0], "contacts": {"external_ids": "who", "separator": "|"}}
+    call = CASES["interactions"][1][0]
+    given = [{**call, "id": str(n), "who": who} for n, who in enumerate(("1| 2|1", "", "1|7", "2|9"))]
+    done = await imported(admin, file_of("csv", given), calls)
+    assert await errors_of(admin, done) == [(3, "/who", "unknown_reference"), (4, "/who", "other_customer")]
+    names = {row["id"]: row["name"] for row in (await admin.ok("GET", "/v1/contacts"))["data"]}
+    found = (await admin.ok("GET", "/v1/interactions"))["data"]
+    took_part = {row["external_id"]: sorted(names[each] for each in row["contact_ids"]) for row in found}
+    assert took_part == {"0": ["Li Ming", "王芳"], "1": []}
+    calls["contacts"]["missing"] = "leave_out"
+    done = await imported(admin, file_of("csv", [{**call, "id": "5", "who": "1|7"}]), calls)
+    assert done["status"] == "succeeded", await errors_of(admin, done)

@@ -52,6 +52,7 @@ def mapping_for(kind: str, format_: str, names: Iterable[str], process: Row | No
         mapping["product"] = {"external_id": "product_id", "name": "product_name", "missing": "create"}
     if kind == "interactions":
         mapping["opportunity"] = {"external_id": "opportunity_id", "missing": "leave_empty"}
+        mapping["contacts"] = {"external_ids": "contact_ids", "missing": "leave_out"}
     if kind == "opportunities" and process is not None:
         mapping["process"] = {"key": process["key"]}
         mapping["stage"] = _stage_of(process["stages"], columns)

@@ -244,6 +244,18 @@ async def _write(
     values = {**job.values, "now": tx.now}
     if len(existing) < len(rows):
         await tx.run(staging.insert_new(kind, columns), **values)
+        if job.mapping.contacts is not None:
+            took_part = [
+                (record[0], contact_id)
+                for row, record in zip(rows, records, strict=True)
+                if row.key not in existing
+                for contact_id in dict.fromkeys(row.contact_ids)
+            ]
+            tx.statements += 1
+            await tx.connection.copy_records_to_table(
+                "import_contacts_of", records=took_part, columns=["interaction_id", "contact_id"]
+            )
+            await tx.run(staging.INSERT_CONTACTS)
         await tx.run(telling.tell_new(kind), **values)
     any_old = any(row.key in existing for row in rows) if existing else False
     if any_old:
@@ -293,7 +305,7 @@ def _records(
                 values["occurred_at"] = now
             if stand is not None:
                 standing = stand(values["occurred_at"], taken)
-            changes, data = teller.tell(id_, key, values, standing)
+            changes, data = teller.tell(id_, key, values, standing, row.contact_ids)
         attributes = orjson.dumps(row.attributes).decode() if row.attributes else None
         name = values.get("name") if kind.has_sort_key else None
         sorting = (name.lower()[:400] if name.isascii() else sort_key(name)) if name else None

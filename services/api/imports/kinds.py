@@ -223,7 +223,7 @@ INTERACTIONS = Kind(
         "currency": Field(Type.CURRENCY),
         "confidence": Field(Type.SHARE),
     },
-    sections=frozenset(("customer", "owner", "opportunity")),
+    sections=frozenset(("customer", "owner", "opportunity", "contacts")),
     needs=frozenset(("customer",)),
     references=("customer_id", "member_id", "opportunity_id"),
     fixed=("customer_id",),
@@ -232,7 +232,7 @@ INTERACTIONS = Kind(
     scopes=("interactions:write",),
 )
 KINDS: dict[str, Kind] = {kind.name: kind for kind in (OPPORTUNITIES, CUSTOMER_KIND, CONTACTS, PRODUCTS, INTERACTIONS)}
-_SECTIONS = ("customer", "owner", "product", "opportunity", "process", "stage", "attributes")
+_SECTIONS = ("customer", "owner", "product", "opportunity", "contacts", "process", "stage", "attributes")
 
 
 def check_mapping(mapping: Mapping) -> list[FieldError]:

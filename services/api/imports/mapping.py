@@ -136,6 +136,15 @@ class OpportunityReference(Strict):
     missing: Literal["refuse", "leave_empty"] = "refuse"
 
 
+class ContactsReference(Strict):
+    """How a row names the contacts who took part: by their ids in `source` (this mapping's by default)."""
+
+    external_ids: Value
+    separator: str = Field(default=";", min_length=1, max_length=5, description="Between two ids in one cell.")
+    source: ExternalText | None = None
+    missing: Literal["refuse", "leave_out"] = "refuse"
+
+
 class Standing(Strict):
     """What a value of the stage column says: in which stage the opportunity stands, and whether it has closed."""
 
@@ -199,6 +208,9 @@ class Mapping(Strict):
     owner: MemberReference | None = None
     product: ProductReference | None = None
     opportunity: OpportunityReference | None = None
+    contacts: ContactsReference | None = Field(
+        default=None, description="Who took part in an interaction; taken when it is made, not when it is changed."
+    )
     duplicates: Literal["keep", "skip", "report"] = Field(
         default="keep",
         description="What becomes of a new customer or contact that is likely there already under another id: it is"

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from services.api.attributes.values import wrong_value
@@ -55,6 +56,9 @@ class Parsed:
     values: dict[str, Any] = field(default_factory=dict)
     references: dict[str, Named | None] = field(default_factory=dict)
     attributes: dict[str, Any] | None = None
+    # Who took part in an interaction, as the row names them, and who that is.
+    contacts: tuple[str, ...] = ()
+    contact_ids: list[UUID] = field(default_factory=list)
     wanted: Wanted | None = None
     errors: list[FieldError] = field(default_factory=list)
     # Worth knowing, and no reason to leave the row out.
@@ -88,15 +92,17 @@ class Plan:
             if name != "external_id"
         ]
         self._references = self._compile_references()
+        self._contacts = self._compile_contacts()
         self._attributes = self._compile_attributes(definitions or [])
         self._stage = self._compile_stage() if mapping.stage else None
 
     @property
     def pointers(self) -> dict[str, str]:
         """Where to point when a reference is wrong."""
-        return {
+        found = {
             name: next(reader.pointer for reader in readers if reader) for name, readers in self._references.items()
         }
+        return found | ({"contacts": self._contacts.pointer} if self._contacts is not None else {})
 
     @property
     def key_pointer(self) -> str:
@@ -135,6 +141,9 @@ class Plan:
                 email and self._read(email, row, parsed),
             )
             parsed.references[name] = named if named.key else None
+        if self._contacts is not None:
+            cell = self._read(self._contacts, row, parsed)
+            parsed.contacts = self._split(cell) if cell is not None else ()
         if self._attributes:
             self._read_attributes(row, parsed)
         if self._stage is not None:
@@ -172,6 +181,15 @@ class Plan:
                 readers.append(self._value(spec, Field(kind), f"/mapping/{section}/{name}") if spec else None)
             found[section] = (readers[0], readers[1], readers[2])
         return found
+
+    def _compile_contacts(self) -> Reader | None:
+        given = self.mapping.contacts
+        return self._value(given.external_ids, Field(Type.LONG), "/mapping/contacts/external_ids") if given else None
+
+    def _split(self, cell: str) -> tuple[str, ...]:
+        assert self.mapping.contacts is not None  # noqa: S101 - the caller has looked
+        parts = (part.strip() for part in cell.split(self.mapping.contacts.separator))
+        return tuple(dict.fromkeys(part for part in parts if part))
 
     def _compile_attributes(self, definitions: list[Record]) -> list[tuple[Record, Reader]]:
         known = {definition["key"]: definition for definition in definitions}

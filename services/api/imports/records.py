@@ -79,7 +79,9 @@ class Teller:
         told = [name for name in columns if name in empty and name not in kind.money]
         return {**empty, **always}, told, [name for name in columns if name != "sort_key"], hidden
 
-    def tell(self, id_: UUID, key: str, values: Values, standing: Values | None) -> tuple[str, str]:
+    def tell(
+        self, id_: UUID, key: str, values: Values, standing: Values | None, contact_ids: Sequence[UUID] = ()
+    ) -> tuple[str, str]:
         """(audit changes, event data) of a new row, as JSON. `standing` is where an opportunity stands at once."""
         empty, told, audited, hidden = self._forms[values.get(self._guard) == self._guarded and self._guard != ""]
         document = empty.copy()
@@ -97,6 +99,8 @@ class Teller:
                 document[name] = {"amount": decimal_text(amount), "currency": currency}
         if standing is not None:
             document.update(standing)
+        if contact_ids:
+            document["contact_ids"] = sorted(contact_ids)
         changes: dict[str, Any] = {"import_id": self._import_id}
         for name in audited:
             value = values.get(name)

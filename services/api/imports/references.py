@@ -52,6 +52,14 @@ OPPORTUNITIES = sql(
     "SELECT id, external_id, customer_id, deleted_at FROM sales.opportunities WHERE workspace_id = :workspace_id"
     " AND external_source = :source AND external_id = ANY(CAST(:keys AS text[]))"
 )
+CONTACTS = sql(
+    "SELECT coalesce(v.id, c.id) AS id, c.external_id, coalesce(v.customer_id, c.customer_id) AS customer_id,"
+    " CASE WHEN v.id IS NULL THEN c.deleted_at ELSE v.deleted_at END AS deleted_at"
+    " FROM sales.contacts c LEFT JOIN sales.contacts v ON c.deleted_at IS NOT NULL"
+    "   AND v.workspace_id = c.workspace_id AND v.id = sales.survivor_of(c.workspace_id, 'contact', c.id)"
+    " WHERE c.workspace_id = :workspace_id AND c.external_source = :source"
+    "   AND c.external_id = ANY(CAST(:keys AS text[]))"
+)
 MAKE_MEMBERS = sql(
     "INSERT INTO sales.members (workspace_id, id, name, email, role, external_source, external_id, occurred_at,"
     " recorded_at, updated_at) SELECT :workspace_id, m.id, m.name, m.email, 'rep', :source, m.key, :now, :now, :now"
@@ -144,6 +152,8 @@ class References:
             await self._customers(tx, rows)
         if of_customers:
             self._check_customers(rows, of_customers)
+        if self._mapping.contacts is not None:
+            await self._contacts(tx, rows)
 
     def _unknown(self, kind: str, rows: Iterable[Parsed]) -> dict[str, tuple[Named, Parsed]]:
         """What rows name that has not been looked for yet, with the first row that names it."""
@@ -253,6 +263,26 @@ class References:
             opportunity_id, customer_id = row.values.get("opportunity_id"), row.values.get("customer_id")
             if opportunity_id is not None and customer_id is not None and of_customers[opportunity_id] != customer_id:
                 self._complain(row, "opportunity", Wrong("other_customer", "belongs to another customer"))
+
+    async def _contacts(self, tx: Tx, rows: list[Parsed]) -> None:
+        """Who took part: contacts of the row's own customer, which is within reach."""
+        reference = self._mapping.contacts
+        keys = {key for row in rows for key in row.contacts}
+        if reference is None or not keys:
+            return
+        source = reference.source or self._mapping.source
+        found = {row["external_id"]: row for row in await tx.rows(CONTACTS, source=source, keys=list(keys))}
+        for row in rows:
+            row.contact_ids = []
+            for key in row.contacts:
+                match = found.get(key)
+                known = match is not None and match["deleted_at"] is None
+                if match is not None and known and match["customer_id"] == row.values.get("customer_id"):
+                    row.contact_ids.append(plain(match["id"]))
+                elif reference.missing == "refuse":
+                    words = "is a contact of another customer" if known else "is no contact"
+                    code = "other_customer" if known else "unknown_reference"
+                    self._complain(row, "contacts", Wrong(code, f"“{key[:80]}” {words}"))
 
     async def _customers(self, tx: Tx, rows: list[Parsed]) -> None:
         reference, found = self._mapping.customer, self._found["customer"]

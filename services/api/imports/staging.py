@@ -78,6 +78,7 @@ PREPARE = "; ".join(
         "SET LOCAL enable_seqscan = off",
         *(_create(stage_table(kind), staged_columns(kind)) for kind in KINDS.values()),
         _create("import_steps", STEPS),
+        _create("import_contacts_of", {"interaction_id": "uuid", "contact_id": "uuid"}),
     )
 )
 
@@ -91,6 +92,12 @@ _RECORD = (
 )
 # What happens to opportunities that were there before.
 RECORD_STEPS = sql(f"{_RECORD} WHERE NOT x.is_new AND (x.action = 'reopen') = CAST(:reopenings AS boolean)")
+
+
+INSERT_CONTACTS = sql(
+    "INSERT INTO sales.interaction_contacts (workspace_id, interaction_id, contact_id)"
+    " SELECT CAST(:workspace_id AS uuid), c.interaction_id, c.contact_id FROM import_contacts_of c"
+)
 
 
 @lru_cache(maxsize=512)
