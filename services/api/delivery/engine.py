@@ -17,36 +17,30 @@ from uuid import UUID
 import asyncpg
 import structlog
 
-from services.api.delivery import claims, ledger
+from services.api.delivery import claims
 from services.api.delivery.claims import Claimed
 from services.api.delivery.client import Answer, Client
 from services.api.delivery.endpoints import Endpoint, Endpoints
 from services.api.delivery.lanes import SLOW_SECONDS, Lane, Lanes, Line
 from services.api.delivery.outcomes import Health, Outcome, judge, untried
+from services.api.delivery.recorder import Recorder
 from services.api.delivery.requests import compose, shown
 from services.api.delivery.schedule import REFUSED, SUCCESS
 from services.api.jobs.settings import WorkerSettings
 from shared import telemetry
 from shared.clock import Clock
 from shared.db import Database
-from shared.outbox import write_effects
 
 log = structlog.get_logger(__name__)
 
-_GATHER_SECONDS: Final = 0.005
-_AT_ONCE: Final = 500
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 5.0
 # Retries that are due sooner than a sweep or two are waited for here, to the moment.
 _AWAITED_SECONDS: Final = 120.0
 _FORGET_SECONDS: Final = 120.0
 
 
-def _nobody(_: UUID) -> None:
-    """Nobody waits for events."""
-
-
 class Engine:
-    """Delivers for one process. `told` is called after a commit that left events in a workspace."""
+    """Delivers for one process."""
 
     def __init__(
         self, database: Database, settings: WorkerSettings, clock: Clock, client: Client, endpoints: Endpoints
@@ -67,20 +61,19 @@ class Engine:
         self._lines: dict[UUID, Line] = {}
         self._wanted: dict[UUID, set[UUID]] = {}
         self._want = asyncio.Event()
-        self._ended: list[tuple[Line | None, Outcome]] = []
-        self._back: list[Claimed] = []
-        self._write = asyncio.Event()
+        self._recorder = Recorder(database, clock, self)
         self._attempts: set[asyncio.Task[None]] = set()
         self._loops: list[asyncio.Task[None]] = []
         self._busy = 0
         self._stopping = False
-        self.told: Callable[[UUID], None] = _nobody
 
     def start(self) -> None:
         """Begins to claim and to write."""
         self._loops = [
             asyncio.create_task(self._again_and_again(self._want, self._claim_wanted), name="claim deliveries"),
-            asyncio.create_task(self._again_and_again(self._write, self._write_ended), name="write deliveries"),
+            asyncio.create_task(
+                self._again_and_again(self._recorder.wake, self._recorder.work), name="write deliveries"
+            ),
         ]
 
     # Claiming.
@@ -200,9 +193,8 @@ class Engine:
 
     def _give_back(self, line: Line) -> None:
         """The breaker has opened: what was taken up waits in its queue with all the rest."""
-        self._back.extend(line.waiting)
+        self._recorder.give_back(line.waiting)
         line.waiting.clear()
-        self._write.set()
 
     def _begin(self, line: Line, claimed: Claimed) -> None:
         line.in_flight += 1
@@ -278,78 +270,11 @@ class Engine:
             line.more = False
             self.hint(line.endpoint.workspace_id, (line.endpoint.id,))
 
-    # Writing.
-
     def _end(self, line: Line | None, outcome: Outcome) -> None:
-        if line is not None:
-            line.unsettled += 1
-        self._ended.append((line, outcome))
-        self._write.set()
+        self._recorder.add(line, outcome)
 
-    async def _write_ended(self) -> None:
-        await asyncio.sleep(_GATHER_SECONDS)
-        back, self._back = self._back, []
-        if back:
-            await claims.release(self._database, back)
-        while self._ended:
-            taken, self._ended = self._ended[:_AT_ONCE], self._ended[_AT_ONCE:]
-            by_workspace: dict[UUID, list[tuple[Line | None, Outcome]]] = {}
-            for each in taken:
-                by_workspace.setdefault(each[1].claimed.workspace_id, []).append(each)
-            while by_workspace:
-                workspace_id, ended = next(iter(by_workspace.items()))
-                try:
-                    await self._settle(workspace_id, ended)
-                except asyncpg.DataError as error:
-                    await self._one_by_one(workspace_id, ended, error)
-                except BaseException:
-                    self._ended = [each for group in by_workspace.values() for each in group] + self._ended
-                    raise
-                del by_workspace[workspace_id]
-
-    async def _one_by_one(
-        self, workspace_id: UUID, ended: list[tuple[Line | None, Outcome]], error: asyncpg.DataError
-    ) -> None:
-        """Something a receiver said can't be stored: what is left of it is that it was said."""
-        log.warning("delivery_unstorable", workspace_id=str(workspace_id), error=str(error))
-        for line, outcome in ended:
-            bare = outcome.answer and replace(outcome.answer, headers={}, body=b"", error=None)
-            plain = replace(outcome, answer=bare, error=outcome.error and "It can't be shown.", request_headers={})
-            await self._settle(workspace_id, [(line, plain)])
-
-    async def _settle(self, workspace_id: UUID, ended: list[tuple[Line | None, Outcome]]) -> None:
-        now = self._clock.now()
-        outcomes = [outcome for _, outcome in ended]
-        lines = {line.endpoint.id: line for line, _ in ended if line is not None}
-        news, quiet = {}, {}
-        for endpoint_id, made in ledger.by_endpoint(outcomes).items():
-            line = lines.get(endpoint_id)
-            if line is not None and not ledger.is_news(line.endpoint, made, now):
-                quiet[endpoint_id] = len(made)
-            else:
-                news[endpoint_id] = made
-        healths: dict[UUID, Health] = {}
-        async with self._database.transaction(workspace_id, now, durable=False) as tx:
-            held = await ledger.settle(tx, outcomes)
-            if news:
-                healths = await ledger.keep_health(tx, news, {id_: line.unnoted for id_, line in lines.items()})
-            has_events = bool(tx.effects.events)
-            await write_effects(tx)
-        if held < len(outcomes):
-            log.info("deliveries_taken_over", workspace_id=str(workspace_id), count=len(outcomes) - held)
-        for line, _ in ended:
-            if line is not None:
-                line.unsettled -= 1
-        for endpoint_id, count in quiet.items():
-            lines[endpoint_id].unnoted += count
-        for endpoint_id, health in healths.items():
-            if endpoint_id in lines:
-                self._learn(lines[endpoint_id], health)
-        self._await_retries(outcomes)
-        if has_events:
-            self.told(workspace_id)
-
-    def _learn(self, line: Line, health: Health) -> None:
+    def learn(self, line: Line, health: Health) -> None:
+        """What an endpoint's health means for its line."""
         line.unnoted = 0
         line.endpoint = replace(
             line.endpoint,
@@ -358,18 +283,17 @@ class Engine:
             last_success_at=health.last_success_at,
         )
         if health.breaker.until is not None:
-            self._later(line.endpoint.workspace_id, line.endpoint.id, health.breaker.until)
+            self.later(line.endpoint.workspace_id, line.endpoint.id, health.breaker.until)
         if line.waiting:
             self._lanes.ready(line)
             self._pump()
+
+    def settled(self, line: Line) -> None:
+        """What was tried is written: there may be room for more."""
         self._refill(line)
 
-    def _await_retries(self, outcomes: Iterable[Outcome]) -> None:
-        for each in outcomes:
-            if each.next_attempt_at is not None:
-                self._later(each.claimed.workspace_id, each.claimed.endpoint_id, each.next_attempt_at)
-
-    def _later(self, workspace_id: UUID, endpoint_id: UUID, at: datetime) -> None:
+    def later(self, workspace_id: UUID, endpoint_id: UUID, at: datetime) -> None:
+        """Looks again when something is due, where a sweep would be late."""
         seconds = (at - self._clock.now()).total_seconds()
         if seconds <= _AWAITED_SECONDS:
             asyncio.get_running_loop().call_later(max(0.0, seconds) + 0.002, self.hint, workspace_id, (endpoint_id,))
@@ -395,10 +319,19 @@ class Engine:
                 self._busy -= 1
 
     @property
+    def told(self) -> Callable[[UUID], None]:
+        """Called after a commit that left events in a workspace."""
+        return self._recorder.told
+
+    @told.setter
+    def told(self, told: Callable[[UUID], None]) -> None:
+        self._recorder.told = told
+
+    @property
     def idle(self) -> bool:
         """Whether nothing is under way, waiting in memory, or to be written."""
         waiting = any(line.waiting or line.in_flight for line in self._lines.values())
-        pending = self._wanted or self._ended or self._back or self._want.is_set() or self._write.is_set()
+        pending = self._wanted or self._want.is_set() or not self._recorder.idle
         return not (waiting or pending or self._busy or self._attempts)
 
     def in_flight(self) -> dict[str, int]:
@@ -419,11 +352,11 @@ class Engine:
         for line in self._lines.values():
             if line.timer is not None:
                 line.timer.cancel()
-            self._back.extend(line.waiting)
+            self._recorder.give_back(line.waiting)
             line.waiting.clear()
         try:
             async with asyncio.timeout(3):
-                await self._write_ended()
+                await self._recorder.work()
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
             log.warning("deliveries_left", error=str(error))
         await self._client.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, Final
 from uuid import UUID
@@ -15,7 +15,7 @@ from shared.ids import new_id
 
 # What choosing among endpoints needs of them.
 TAKERS = sql(
-    "SELECT id, event_types, owner_ids, opportunity_ids, api_version, thin FROM events.webhook_endpoints"
+    "SELECT id, event_types, owner_ids, opportunity_ids, api_version, thin, recorded_at FROM events.webhook_endpoints"
     " WHERE workspace_id = :workspace_id AND NOT disabled"
 )
 # An event is handed to an endpoint once, whatever is read twice.
@@ -41,6 +41,7 @@ _WRITE = sql(
 )
 ENDPOINT: Final = "endpoint"
 _AT_ONCE: Final = 10_000
+_LONG_BEFORE: Final = timedelta(days=1)
 
 
 def wants(endpoint: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
@@ -56,6 +57,12 @@ def wants(endpoint: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
         return False
     wanted = endpoint["opportunity_ids"]
     return wanted is None or _opportunity(event) in {str(each) for each in wanted}
+
+
+def _long_before(event: Mapping[str, Any], endpoint: Mapping[str, Any]) -> bool:
+    """Of what was long before it an endpoint hears only where it is asked for. (A transaction may take its time.)"""
+    before: bool = event["recorded_at"] < endpoint["recorded_at"] - _LONG_BEFORE
+    return before
 
 
 def _opportunity(event: Mapping[str, Any]) -> str | None:
@@ -77,7 +84,12 @@ async def fan_out(
 
     The endpoint of each delivery made; those that were there already stay as they are.
     """
-    pairs = ((event, endpoint) for event in events for endpoint in endpoints if wants(endpoint, event))
+    pairs = (
+        (event, endpoint)
+        for event in events
+        for endpoint in endpoints
+        if wants(endpoint, event) and (requested_by or not _long_before(event, endpoint))
+    )
     made: list[UUID] = []
     while part := list(islice(pairs, _AT_ONCE)):
         made += await _write(tx, part, requested_by)

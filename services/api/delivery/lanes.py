@@ -52,7 +52,7 @@ class Line:
     timer: asyncio.TimerHandle | None = None
     # A throttled endpoint is not sent to before, whatever was held up until now.
     not_before: float = 0.0
-    # Attempts that ended and are not written down: what the breaker makes of them is not known yet.
+    # Attempts that ended and are not written down.
     unsettled: int = 0
     # Successes that were not written to its health.
     unnoted: int = 0
@@ -77,10 +77,10 @@ class Line:
         if rate is not None and at_once:
             # The times for sending them are given away with the claim: about a second's worth.
             return 0 if self.waiting else min(ceil(rate), _MOST_THROTTLED)
-        if self.endpoint.breaker.state != CLOSED:
-            return at_once - len(self.waiting) - self.in_flight - self.unsettled
-        ready = at_once * _READY if self.lane is Lane.FAST else at_once
-        return ready - len(self.waiting) - self.in_flight
+        if self.lane is Lane.FAST and self.endpoint.breaker.state == CLOSED:
+            return at_once * _READY - len(self.waiting) - self.in_flight
+        # What the breaker makes of the last attempts is waited for.
+        return at_once - len(self.waiting) - self.in_flight - self.unsettled
 
     def begun(self, now: float) -> None:
         """Puts the next sending off by the throttle's period; only a little of lost time is made up for."""
