@@ -17,9 +17,9 @@ import pytest
 from services.api.imports import execution
 from services.api.imports.attempt import run
 from services.api.jobs.clockwork import Clockwork
-from shared.duty import Duty
 from services.api.jobs.housekeeping import Housekeeping
 from services.api.jobs.imports import ImportSweep
+from shared.duty import Duty
 from shared.ids import new_id
 from shared.probes import Heartbeat
 from tests.conftest import Servers
