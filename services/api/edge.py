@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Coroutine
 from datetime import datetime
 from typing import Annotated, Any
+from uuid import UUID
 
 import asyncpg
 import orjson
@@ -35,6 +36,7 @@ from services.api.errors import (
 )
 from services.api.querying import reading_query_at_once
 from services.api.state import State
+from services.api.wire import as_uuid
 from shared.clock import Clock
 from shared.db import Connection, Tx, begin_sql, json_literal, rollback, sql
 from shared.outbox import WRITE_EFFECTS, effects_document
@@ -234,11 +236,20 @@ async def authorize(request: Request, scopes: SecurityScopes) -> Principal:
 async def _bearer(request: Request) -> Principal:
     kind, _, key = request.headers.get("authorization", "").partition(" ")
     if kind.lower() != "bearer" or not key:
-        raise Unauthorized("Send an API key: Authorization: Bearer sixteen_live_…")
+        raise Unauthorized("Send an API key or a token: Authorization: Bearer …")
     state: State = request.app.state.sixteen
-    if not state.identities.remembers(key):
+    key, header = key.strip(), request.headers.get("sixteen-workspace")
+    asked = None if header is None else _workspace_of(header)
+    if not state.identities.remembers(key, asked):
         state.limits.refuse_failing(request.scope)
-    return await state.identities.principal(key.strip())
+    return await state.identities.principal(key, asked)
+
+
+def _workspace_of(header: str) -> UUID:
+    workspace_id = as_uuid(header.strip())
+    if workspace_id is None:
+        raise BadRequest("Sixteen-Workspace must be the id of a workspace.")
+    return workspace_id
 
 
 async def begin(request: Request) -> Tx:

@@ -97,6 +97,10 @@ class InvalidParameter(Problem):
     status, code, title = 400, "invalid_parameter", "A query parameter is unknown or wrong"
 
 
+class LoginFailed(Problem):
+    status, code, title = 400, "login_failed", "The login can't be completed"
+
+
 class InvalidCursor(Problem):
     status, code, title = 400, "invalid_cursor", "The cursor does not belong to this list"
 
@@ -110,6 +114,10 @@ class Unauthorized(Problem):
 
 class Forbidden(Problem):
     status, code, title = 403, "forbidden", "The caller may not do this"
+
+
+class NotAMember(Problem):
+    status, code, title = 403, "not_a_member", "Whom the token names is no member here"
 
 
 class NotFound(Problem):

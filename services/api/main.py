@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 
 from services.api import handlers, health, openapi
 from services.api.auth.identity import Identities
+from services.api.auth.tokens import Tokens
 from services.api.compression import Compression
 from services.api.docs.routes import router as docs
 from services.api.events.hub import CLUSTER, Hub
@@ -122,7 +123,7 @@ def _lifespan(settings: ApiSettings, clock: Clock) -> Any:
         )
         nudger = Nudger(settings.redis_url)
         nudger.start()
-        identities = Identities(database, settings.identity_ttl)
+        identities = Identities(database, settings.identity_ttl, Tokens(settings.identity_providers))
         hub = await _hub(settings, database, identities, app.state.cursors)
         nudger.hear = hub.tell
         hints = asyncio.create_task(Hints(settings.redis_url, hub.tell, hub.tell_all).run(), name="hints")
@@ -138,6 +139,7 @@ def _lifespan(settings: ApiSettings, clock: Clock) -> Any:
             await hub.close()
             await nudger.close()
             await limits.close()
+            await identities.tokens.close()
             await database.close()
 
     return lifespan

@@ -7,6 +7,7 @@ import re
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from services.api.auth.providers import IdentityProvider
 from services.api.webhooks.secrets import parse_keys
 from shared.settings import Settings
 
@@ -36,6 +37,12 @@ class ApiSettings(Settings):
         default=120, ge=0, description="Keys and tokens refused, a minute and address, before all are; 0 = no limit."
     )
     rate_limit_logins: int = Field(default=60, ge=0, description="Logins a minute and address; 0 = no limit.")
+    identity_providers: tuple[IdentityProvider, ...] = Field(
+        default=(), description="Issuers of OpenID Connect, as JSON."
+    )
+    access_token_seconds: int = Field(default=600, ge=60, le=3600, description="For how long an access token is good.")
+    login_idle_days: int = Field(default=14, ge=1, description="After so many days without a refresh a login ends.")
+    login_days: int = Field(default=90, ge=1, description="After so many days each login ends.")
     idempotency_hours: int = Field(default=24, ge=24)
     graceful_shutdown: int = Field(default=5, ge=1)
     metrics_port: int = Field(default=0, ge=0, le=65535, description="Where the worker serves its probes; 0 = not.")
@@ -50,6 +57,16 @@ class ApiSettings(Settings):
     webhook_endpoints: int = Field(default=50, ge=1, description="Webhook endpoints a workspace may have.")
     webhook_http: bool = Field(default=False, description="Deliver to http:// too; https:// alone by default.")
     webhook_ports: tuple[int, ...] = Field(default=(), description="Ports that webhooks may go to beside 80 and 443.")
+
+    @field_validator("identity_providers")
+    @classmethod
+    def check_identity_providers(cls, providers: tuple[IdentityProvider, ...]) -> tuple[IdentityProvider, ...]:
+        """A token's issuer and a login's name each lead to one provider."""
+        if len({each.issuer for each in providers}) < len(providers) or len({each.name for each in providers}) < len(
+            providers
+        ):
+            raise ValueError("SIXTEEN_IDENTITY_PROVIDERS: two have the same name or issuer")
+        return providers
 
     @field_validator("cors_origins")
     @classmethod

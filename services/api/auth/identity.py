@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import hmac
 import time
+from datetime import UTC, datetime
 from uuid import UUID
 
+from services.api.auth import people, sessions
 from services.api.auth.keys import ParsedKey, parse_key
+from services.api.auth.tokens import Tokens, is_jwt
 from services.api.errors import Unauthorized
 from shared.catalog.people import ROLE_SCOPES
-from shared.db import Database, sql
+from shared.db import Database, Row, sql
 from shared.tenancy import Principal, Reach
 
 FIND = sql(
@@ -38,35 +41,65 @@ REMEMBERED = 10_000
 
 
 class Identities:
-    """The verified keys of this process."""
+    """The verified keys and tokens of this process."""
 
-    def __init__(self, database: Database, ttl: float) -> None:
+    def __init__(self, database: Database, ttl: float, tokens: Tokens | None = None) -> None:
         self._database = database
         self._ttl = ttl
-        self._known: dict[str, tuple[float, Principal]] = {}
+        self._known: dict[tuple[str, UUID | None], tuple[float, Principal]] = {}
+        self.tokens = tokens or Tokens(())
 
-    async def principal(self, key: str) -> Principal:
-        """Who holds this key; raises Unauthorized, saying no more than that."""
-        known = self._known.get(key)
+    async def principal(self, key: str, workspace_id: UUID | None = None) -> Principal:
+        """Who holds this key or token; raises Unauthorized, saying no more than that.
+
+        `workspace_id` is the one asked for; it chooses among those a token is good for.
+        """
+        place = (key, workspace_id)
+        known = self._known.get(place)
         if known is not None and known[0] > time.monotonic():
             return known[1]
+        principal, ttl = await self._verify(key, workspace_id)
+        if workspace_id is not None and principal.workspace_id != workspace_id:
+            raise Unauthorized("The key is one of another workspace than Sixteen-Workspace says.")
+        if ttl > 0:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            self._known[place] = (time.monotonic() + ttl, principal)
+        return principal
+
+    async def _verify(self, key: str, workspace_id: UUID | None) -> tuple[Principal, float]:
+        """Who it is, and for how many seconds that may be remembered."""
+        if is_jwt(key):
+            return await self._of_token(key, workspace_id)
+        if key.startswith(sessions.ACCESS):
+            row = await sessions.find(self._database, key)
+            left = (row["access_expires_at"] - datetime.now(UTC)).total_seconds()
+            return _of_row(row["workspace_id"], row), min(self._ttl, left)
         parsed = parse_key(key)
         if parsed is None:
             raise Unauthorized("The API key is malformed.")
-        principal = await self._look_up(parsed)
-        if self._ttl:
-            if len(self._known) >= REMEMBERED:
-                self._known.clear()
-            self._known[key] = (time.monotonic() + self._ttl, principal)
-        return principal
+        return await self._look_up(parsed), self._ttl
 
-    def remembers(self, key: str) -> bool:
+    async def _of_token(self, key: str, asked: UUID | None) -> tuple[Principal, float]:
+        claims = await self.tokens.check(key)
+        await people.refuse_revoked(self._database, claims)
+        workspace_id = await people.choose_workspace(self._database, claims, asked)
+        async with self._database.transaction(workspace_id) as tx:
+            row = await people.find_member(tx, claims)
+        return _of_row(workspace_id, row), min(self._ttl, claims.expires_at - time.time())
+
+    def drop(self, key: str) -> None:
+        """Forgets one key or token: it was given back."""
+        for remembered in [each for each in self._known if each[0] == key]:
+            del self._known[remembered]
+
+    def remembers(self, key: str, workspace_id: UUID | None = None) -> bool:
         """Whether the key opened something here before; it may have run out since."""
-        return key in self._known
+        return (key, workspace_id) in self._known
 
     def forget(self, workspace_id: UUID) -> None:
         """Forgets a workspace's keys: a key was revoked, or a role, a team or a member has changed."""
-        for remembered in [key for key, (_, who) in self._known.items() if who.workspace_id == workspace_id]:
+        for remembered in [place for place, (_, who) in self._known.items() if who.workspace_id == workspace_id]:
             del self._known[remembered]
 
     async def _look_up(self, parsed: ParsedKey) -> Principal:
@@ -84,6 +117,10 @@ class Identities:
         return make_principal(
             parsed.workspace_id, row["member_id"], row["role"], row["scopes"], row["team"], row["name"], parsed.key_id
         )
+
+
+def _of_row(workspace_id: UUID, row: Row) -> Principal:
+    return make_principal(workspace_id, row["member_id"], row["role"], None, row["team"], row["name"])
 
 
 def make_principal(

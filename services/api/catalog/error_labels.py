@@ -35,6 +35,8 @@ _ZH_HANS = {
     "sync_expired": "无法再给出增量，请重新完整读取",
     "transition_not_allowed": "当前不允许此流转",
     "unauthorized": "调用者身份未知",
+    "login_failed": "登录未能完成",
+    "not_a_member": "令牌所指的人不是此处的成员",
     "unavailable": "服务暂时不可用，请重试",
     "unsupported_media_type": "不支持的内容类型",
 }

@@ -13,10 +13,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 import structlog
 from limits.aio.storage import RedisStorage
+from limits.aio.storage.redis.redispy import RedispyBridge
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from services.api.limits.policies import WINDOW_SECONDS, Policy
@@ -67,6 +69,7 @@ class Limiter:
             key_prefix=_PREFIX,
             socket_connect_timeout=CONNECT_SECONDS,
         )
+        self._redis: Redis = cast("RedispyBridge", self._storage.bridge).get_connection()
         self._now = now
         self._window = 0
         self._buckets: dict[tuple[str, object], Bucket] = {}
@@ -105,7 +108,7 @@ class Limiter:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._storage.bridge.get_connection().aclose()
+        await self._redis.aclose()
 
     async def _ask(self, bucket: Bucket) -> bool:
         async with bucket.lock:
