@@ -199,6 +199,8 @@ def _facts() -> Iterable[tuple[str, EventType]]:
     yield _type("task.completed", "Task done", "待办已完成", after, "It was done.", **done)
     yield _type("task.snoozed", "Task put off", "待办已推迟", after, "It is due later.", changed=["due_on"])
     yield _type("task.cancelled", "Task called off", "待办已取消", after, "It will not be done.", status="cancelled")
+    says = "Its day has passed where the workspace is, and it is still open: told once for each day it was due on."
+    yield _type("task.overdue", "Task overdue", "待办已逾期", d.TASK, says)
 
 
 def _opportunities() -> Iterable[tuple[str, EventType]]:

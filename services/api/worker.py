@@ -7,7 +7,7 @@ import sys
 
 from services.api.exports.attempt import Exporter
 from services.api.imports.execution import Worker as Importer
-from services.api.jobs.clockwork import Clockwork
+from services.api.jobs.clockwork import OVERDUE_SECONDS, Clockwork, OverdueTasks
 from services.api.jobs.deliveries import Deliveries
 from services.api.jobs.exports import ExportSweep
 from services.api.jobs.housekeeping import PARTITION_SECONDS, PURGE_SECONDS, Housekeeping
@@ -73,9 +73,11 @@ def assemble(settings: WorkerSettings, tools: Tools) -> Work:
 def _clockwork(settings: WorkerSettings, tools: Tools) -> list[Duty]:
     """What time itself asks for."""
     clockwork = Clockwork(tools.database, settings.due_batch)
+    overdue = OverdueTasks(tools.database, SystemClock(), tools.nudger, min(settings.due_batch, 1_000))
     housekeeping = Housekeeping(tools.database, settings.event_days, settings.idempotency_hours)
     return [
         Duty("time", clockwork.work, settings.sweep_seconds, tools.heartbeat),
+        Duty("overdue tasks", overdue.work, OVERDUE_SECONDS, tools.heartbeat),
         Duty("partitions", housekeeping.partitions, PARTITION_SECONDS, tools.heartbeat),
         Duty("restored events", housekeeping.settle, PARTITION_SECONDS, tools.heartbeat),
         Duty("idempotency keys", housekeeping.purge_keys, PURGE_SECONDS, tools.heartbeat),

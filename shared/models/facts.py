@@ -176,6 +176,8 @@ tasks = tenant_table(
     Column("status", Text, nullable=False, server_default=text("'open'")),
     time_column("completed_at"),
     Column("kept", Boolean),
+    # The latest day of which somebody was told that it has passed.
+    Column("overdue_told_on", Date),
     *fact_columns(),
     one_of("kind", ("promise", "next_step", "stage_work", "greeting", "other")),
     one_of("status", ("open", "done", "cancelled")),
@@ -188,4 +190,14 @@ tasks = tenant_table(
     Index("ix_tasks_customer", "workspace_id", "customer_id"),
     Index("ix_tasks_assignee", "workspace_id", "assignee_id", "due_on", postgresql_where=text("status = 'open'")),
     Index("ix_tasks_updated", "workspace_id", "updated_at", "id"),
+    Index(
+        "ix_tasks_untold",
+        "workspace_id",
+        "due_on",
+        "id",
+        postgresql_where=text(
+            "status = 'open' AND deleted_at IS NULL AND due_on IS NOT NULL"
+            " AND (overdue_told_on IS NULL OR due_on > overdue_told_on)"
+        ),
+    ),
 )

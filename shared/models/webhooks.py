@@ -123,6 +123,8 @@ webhook_secrets = tenant_table(
 relay_positions = tenant_table(
     "relay_positions",
     Column("seen", Text, nullable=False),
+    # The database cluster whose transactions `seen` is of: a backup may be loaded into another one.
+    Column("cluster", BigInteger, nullable=False, server_default=text("(pg_control_system()).system_identifier")),
     time_column("updated_at", nullable=False),
     schema=EVENTS,
     key=(),

@@ -1,15 +1,18 @@
-"""Time moves things too (DOMAIN §14): subjects whose time has come are marked to be judged again."""
+"""Time moves things too (DOMAIN §14): what has come due is marked to be judged again, or told of."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Final
 from uuid import UUID
 
+from services.api.tasks.overdue import tell_overdue
+from shared.clock import Clock
 from shared.db import Database, sql
 from shared.effects import BULK
+from shared.queue import Nudger
 
 _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST: Final = UUID(int=0)
@@ -26,6 +29,9 @@ MARK = sql(
     " ORDER BY m.subject_type, m.subject_id ON CONFLICT DO NOTHING"
 )
 CAUSE: Final = {"type": "time.passed"}
+OVERDUE_SECONDS: Final = 60.0
+_OVERDUE: Final = "SELECT workspace_id, due_on, id FROM sales.overdue_tasks($1, $2, $3, $4, $5)"
+_FIRST_TASK: Final = (_FIRST, date.min, _FIRST)
 
 
 @dataclass(slots=True)
@@ -65,3 +71,30 @@ class Clockwork:
         subjects = sorted({(row["subject_type"], row["subject_id"]) for row in due})
         async with self._database.transaction(workspace_id) as tx:
             await tx.run(MARK, types=[kind for kind, _ in subjects], ids=[id_ for _, id_ in subjects], cause=CAUSE)
+
+
+class OverdueTasks:
+    """Tells of tasks that are overdue, a bounded number at a time; returns at the end to the beginning."""
+
+    def __init__(self, database: Database, clock: Clock, nudger: Nudger, most: int) -> None:
+        self._database = database
+        self._clock = clock
+        self._nudger = nudger
+        self._most = most
+        self._place = _FIRST_TASK
+
+    async def work(self) -> bool:
+        """Tells of one page; True where there is another."""
+        rows = await self._database.pool.fetch(_OVERDUE, self._clock.now(), *self._place, self._most)
+        full = len(rows) == self._most
+        # Moved first: what can't be told of now, whatever the cause, is found again in the next round.
+        self._place = tuple(rows[-1]) if full else _FIRST_TASK
+        by_workspace: dict[UUID, list[UUID]] = {}
+        for row in rows:
+            by_workspace.setdefault(row["workspace_id"], []).append(row["id"])
+        for workspace_id, ids in by_workspace.items():
+            async with self._database.transaction(workspace_id, self._clock.now()) as tx:
+                told = await tell_overdue(tx, ids)
+            if told:
+                self._nudger.tell(workspace_id)
+        return full

@@ -34,7 +34,8 @@ BEGIN_RELAY = sql(
     """
     INSERT INTO events.relay_positions AS p (workspace_id, seen, updated_at)
     VALUES (:workspace_id, pg_current_snapshot()::text, :now)
-    ON CONFLICT (workspace_id) DO UPDATE SET seen = excluded.seen, updated_at = excluded.updated_at
+    ON CONFLICT (workspace_id) DO UPDATE SET seen = excluded.seen, cluster = excluded.cluster,
+      updated_at = excluded.updated_at
     WHERE NOT EXISTS (SELECT FROM events.webhook_endpoints e WHERE e.workspace_id = :workspace_id AND NOT e.disabled)
     """
 )
