@@ -80,7 +80,8 @@ def parse(text: str, prefix: str) -> Handle | None:
     if not text.startswith(prefix) or len(text) > 128:
         return None
     try:
-        raw = base64.b64decode(text[len(prefix) :] + "==", altchars=b"-_", validate=True)
+        bare = text[len(prefix) :]
+        raw = base64.b64decode(bare + "=" * (-len(bare) % 4), altchars=b"-_", validate=True)
     except ValueError:
         return None
     if len(raw) != 32 + _SECRET:
@@ -170,7 +171,7 @@ def _has_ended(row: Row, tx: Tx) -> bool:
 
 
 def _tokens(
-    tx: Tx, id_: UUID, member_id: UUID, lifetimes: Lifetimes, ends: Any
+    tx: Tx, id_: UUID, member_id: UUID, lifetimes: Lifetimes, ends: datetime
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """A pair of tokens as it is told, and as it is stored."""
     access, access_hash = _make_token(ACCESS, tx.workspace_id, id_)

@@ -145,7 +145,8 @@ def _claims(provider: IdentityProvider, said: dict[str, Any], audiences: tuple[s
     several = isinstance(said["aud"], list) and len(said["aud"]) > 1
     if (several or "azp" in said) and said.get("azp", provider.client_id) not in audiences:
         raise Unauthorized("The token was made for another client.")
-    verified = said.get("email_verified") in (True, "true") and isinstance(email, str)
+    told = said.get("email_verified")
+    verified = (told is True or told == "true") and isinstance(email, str)
     workspace_id = None
     if provider.workspace_claim is not None:
         workspace_id = as_uuid(str(said.get(provider.workspace_claim)))

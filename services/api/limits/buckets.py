@@ -69,7 +69,7 @@ class Limiter:
             key_prefix=_PREFIX,
             socket_connect_timeout=CONNECT_SECONDS,
         )
-        self._redis: Redis = cast("RedispyBridge", self._storage.bridge).get_connection()
+        self._redis = cast("Redis", cast("RedispyBridge", self._storage.bridge).get_connection())
         self._now = now
         self._window = 0
         self._buckets: dict[tuple[str, object], Bucket] = {}
