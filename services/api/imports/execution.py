@@ -38,6 +38,8 @@ from shared.tenancy import Reach
 log = structlog.get_logger(__name__)
 
 MOST_TRIES = 5
+# What the first rows make (a process, members, products) all others wait for: these are few.
+FIRST_BATCH = 250
 SURROUNDINGS = sql(
     "SELECT w.currency, w.time_zone, (SELECT p.document -> 'reopen_days' FROM sales.policies p"
     "   WHERE p.workspace_id = w.id) AS reopen_days"
@@ -97,12 +99,14 @@ class Execution:
         job = await self._prepare()
         source = await asyncio.to_thread(open_source, self._file, self._held["format"], self._mapping.file)
         rows = source.rows
-        reading = asyncio.create_task(asyncio.to_thread(self._next, job.plan, rows, self._row))
+        size = self._worker.settings.import_batch
+        first = min(size, FIRST_BATCH)
+        reading = asyncio.create_task(asyncio.to_thread(self._next, job.plan, rows, first, self._row))
         line = Line(overlaps=self._overlaps(job))
         try:
             while parsed := await reading:
                 # The next rows are read while these are written.
-                reading = asyncio.create_task(asyncio.to_thread(self._next, job.plan, rows, 0))
+                reading = asyncio.create_task(asyncio.to_thread(self._next, job.plan, rows, size))
                 for part in _without_doubles(parsed):
                     turn = await line.enter(row.key for row in part)
                     line.begin(turn, self._import(job, part, turn))
@@ -122,11 +126,11 @@ class Execution:
         alone = self._held["dry_run"] or self._held["attempts"] > 1 or self._mapping.duplicates != "keep"
         return not alone and job.actor.reach is Reach.ALL
 
-    def _next(self, plan: Plan, rows: Iterator[tuple[int, Any]], done: int) -> list[Parsed]:
+    def _next(self, plan: Plan, rows: Iterator[tuple[int, Any]], size: int, done: int = 0) -> list[Parsed]:
         if done:
             for _ in islice(rows, done):
                 pass
-        return [plan.parse(number, row) for number, row in islice(rows, self._worker.settings.import_batch)]
+        return [plan.parse(number, row) for number, row in islice(rows, size)]
 
     async def _fetch(self) -> None:
         """Puts the upload into a file of this process; memory stays flat."""
