@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from deploy.cli.openapi import make_document
-from tests.clients import generators, toolchain
+from tests.clients import generators, guide, toolchain
 from tests.clients.receiver import receiver
 from tests.clients.toolchain import BUILD, HERE, Failed, Toolchain
-from tests.faults.installation import open_installation
+from tests.faults.installation import Installation, open_installation
 
 TYPESCRIPT = ("openapi-typescript", "hey-api", "typescript-fetch")
 PYTHON = ("openapi_python_client_flow", "openapi_generator_flow")
@@ -83,6 +83,7 @@ def _compile_typescript(chain: Toolchain) -> None:
     shutil.copy(HERE / "typescript" / "tsconfig.json", chain.typescript)
     for source in (HERE / "typescript").glob("*.ts"):
         shutil.copy(source, smoke)
+    guide.write_sources(chain)
     toolchain.run(["tsc", "--project", "tsconfig.json"], cwd=chain.typescript, environment=chain.environment)
 
 
@@ -112,7 +113,18 @@ async def _flows(chain: Toolchain, folder: Path) -> int:
                 given = {"SMOKE_BASE_URL": installation.base_url, "SMOKE_API_KEY": caller.key}
                 environment = {**base, **given, "SMOKE_RECEIVER": address}
                 failures += await asyncio.to_thread(_attempt, f"flow: {name}", _flow(command, environment))
+        failures += await _guide(chain, installation)
     return failures
+
+
+async def _guide(chain: Toolchain, installation: Installation) -> int:
+    try:
+        await guide.run_files(chain, installation)
+    except Failed as error:
+        print(f"  FAIL  the guide's TypeScript\n{error}", flush=True)
+        return 1
+    print("  ok    the guide's TypeScript", flush=True)
+    return 0
 
 
 def _commands(chain: Toolchain) -> list[tuple[str, list[str], dict[str, str]]]:
