@@ -89,6 +89,18 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS $$
 $$
 """
 
+# What the two take the place of: it left the relay's positions as they were.
+SETTLE = """
+CREATE FUNCTION events.settle_restored() RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS $$
+  WITH settled AS (
+    UPDATE events.outbox SET xid = pg_current_xact_id() WHERE xid >= pg_snapshot_xmax(pg_current_snapshot())
+    RETURNING 1
+  )
+  SELECT count(*) FROM settled
+$$
+"""
+
 CALLABLE = {
     "sales.overdue_tasks(timestamptz, uuid, date, uuid, integer)": OVERDUE_TASKS,
     "events.settle_relayed()": SETTLE_RELAYED,
@@ -109,15 +121,22 @@ def upgrade() -> None:
         schema="events",
     )
     op.execute("CREATE POLICY settled ON events.relay_positions FOR UPDATE TO CURRENT_USER USING (true)")
+    op.execute("DROP FUNCTION events.settle_restored()")
     for signature, function in CALLABLE.items():
-        op.execute(function)
-        op.execute(f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC")
-        op.execute(f"GRANT EXECUTE ON FUNCTION {signature} TO {API}")
+        _callable(signature, function)
+
+
+def _callable(signature: str, function: str) -> None:
+    """Makes a function that runs as the owner, for the api alone."""
+    op.execute(function)
+    op.execute(f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC")
+    op.execute(f"GRANT EXECUTE ON FUNCTION {signature} TO {API}")
 
 
 def downgrade() -> None:
     for signature in CALLABLE:
         op.execute(f"DROP FUNCTION {signature}")
+    _callable("events.settle_restored()", SETTLE)
     op.execute("DROP POLICY settled ON events.relay_positions")
     op.drop_column("relay_positions", "cluster", schema="events")
     for table in ("sales.tasks", "sales.workspaces"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -202,18 +203,21 @@ async def test_as_many_statements_for_many_as_for_one(admin: Caller) -> None:
 async def test_workers_killed_in_the_middle_tell_once(admin: Caller, servers: Servers) -> None:
     ids = await many(admin, 2_000)
 
-    async def some(least: int) -> Any:
-        return len(await overdue_events(admin)) >= least
+    def some(least: int) -> Callable[[], Awaitable[bool]]:
+        async def there() -> bool:
+            return len(await overdue_events(admin)) >= least
+
+        return there
 
     for least in (1, 400):
         async with worker_process(servers, SIXTEEN_DUE_BATCH="10") as process:
-            await eventually(lambda least=least: some(least))
+            await eventually(some(least))
             process.send_signal(signal.SIGKILL)
             await process.wait()
     async with (
         worker_process(servers, SIXTEEN_DUE_BATCH="50"),
         worker_process(servers, SIXTEEN_DUE_BATCH="50"),
     ):
-        await eventually(lambda: some(2_000))
+        await eventually(some(2_000))
     told = [event["subject_id"] for event in await overdue_events(admin)]
     assert sorted(told) == sorted(ids)

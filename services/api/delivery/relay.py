@@ -13,25 +13,28 @@ from enum import Enum, auto
 from typing import Final
 from uuid import UUID
 
-import structlog
-
 from services.api.delivery.fanout import TAKERS, fan_out
+from services.api.delivery.restored import settle_restored
 from shared.clock import Clock
 from shared.db import Database, Tx, sql
 from shared.events import COLUMNS
 
-log = structlog.get_logger(__name__)
-
 _PAGE: Final = 500
 # The snapshot and what is due by it come from one statement, and so from one moment.
+_CLUSTER: Final = "(SELECT system_identifier FROM pg_control_system())"
 _LOOK: Final = (
-    "SELECT pg_current_snapshot()::text AS seen,"
+    f"SELECT pg_current_snapshot()::text AS seen, {_CLUSTER} AS cluster,"
     " ARRAY(SELECT workspace_id FROM events.relay_due($1::text::pg_snapshot, '-infinity', 1000000)) AS due"
 )
 _BEGIN: Final = (
-    "SELECT pg_current_snapshot()::text AS seen, ARRAY(SELECT workspace_id FROM events.relay_workspaces()) AS due"
+    f"SELECT pg_current_snapshot()::text AS seen, {_CLUSTER} AS cluster,"
+    " ARRAY(SELECT workspace_id FROM events.relay_workspaces()) AS due"
 )
-HOLD = sql("SELECT seen FROM events.relay_positions WHERE workspace_id = :workspace_id FOR NO KEY UPDATE SKIP LOCKED")
+# A position of another cluster says nothing here until it is settled.
+HOLD = sql(
+    f"SELECT seen, cluster = {_CLUSTER} AS ours FROM events.relay_positions WHERE workspace_id = :workspace_id"
+    " FOR NO KEY UPDATE SKIP LOCKED"
+)
 _HAS_POSITION = sql("SELECT 1 FROM events.relay_positions WHERE workspace_id = :workspace_id")
 # Whole transactions: a page never ends within one.
 NEW = sql(
@@ -75,11 +78,12 @@ class Snapshot:
 
 
 class Page(Enum):
-    """What became of a workspace: all read, more to read, or held by another worker at the moment."""
+    """What became of a workspace: all read, more to read, held by another worker at the moment, or unsettled."""
 
     THROUGH = auto()
     MORE = auto()
     HELD = auto()
+    RESTORED = auto()
 
 
 class Relay:
@@ -93,6 +97,7 @@ class Relay:
         self._clock = clock
         self._tell = tell
         self._seen: str | None = None
+        self._cluster: int | None = None
         # Those that were not got through: another worker was at them, or something went wrong.
         self._left: set[UUID] = set()
 
@@ -109,7 +114,9 @@ class Relay:
                 raise
             if page is not Page.THROUGH:
                 self._left.add(workspace_id)
-            more = more or page is Page.MORE
+            if page is Page.RESTORED:
+                await settle_restored(self._database)
+            more = more or page in (Page.MORE, Page.RESTORED)
         return more
 
     async def _look(self) -> None:
@@ -118,17 +125,23 @@ class Relay:
         else:
             row = await self._database.pool.fetchrow(_LOOK, self._seen)
         assert row is not None  # noqa: S101 - it selects no table
+        if self._cluster not in (None, row["cluster"]):
+            # Another database stands where the one before did: what was seen there is of no use.
+            row = await self._database.pool.fetchrow(_BEGIN)
+        self._cluster = row["cluster"]
         # Only then is it seen: what is due is remembered first.
         self._left.update(row["due"])
         self._seen = row["seen"]
 
     async def _relay(self, workspace_id: UUID) -> Page:
         async with self._database.transaction(workspace_id, self._clock.now(), durable=False) as tx:
-            seen = await tx.value(HOLD)
-            if seen is None:
+            held = await tx.row(HOLD)
+            if held is None:
                 # Whoever holds it may have looked before the newest event was there: it is looked at again.
                 return Page.HELD if await tx.value(_HAS_POSITION) else Page.THROUGH
-            through, endpoint_ids = await self._page(tx, Snapshot.parse(seen))
+            if not held["ours"]:
+                return Page.RESTORED
+            through, endpoint_ids = await self._page(tx, Snapshot.parse(held["seen"]))
         if endpoint_ids:
             self._tell(workspace_id, endpoint_ids)
         return Page.THROUGH if through else Page.MORE
@@ -136,11 +149,6 @@ class Relay:
     async def _page(self, tx: Tx, seen: Snapshot) -> tuple[bool, set[UUID]]:
         rows = await tx.rows(NEW, seen=str(seen))
         now = Snapshot.parse(rows[0]["now"])
-        if seen.xmax > now.xmax:
-            # A backup of another cluster, which had counted further. What it had not handed out is told by a replay.
-            log.warning("relay_position_from_elsewhere", workspace_id=str(tx.workspace_id))
-            await tx.run(MOVE, seen=str(now), now=tx.now)
-            return True, set()
         events = [row for row in rows if row["id"] is not None]
         through = len(events) < _PAGE
         endpoint_ids: set[UUID] = set()

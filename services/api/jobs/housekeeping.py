@@ -6,6 +6,7 @@ from typing import Final
 
 import structlog
 
+from services.api.delivery.restored import settle_restored
 from shared.db import Database
 
 log = structlog.get_logger(__name__)
@@ -40,10 +41,8 @@ class Housekeeping:
         return False
 
     async def settle(self) -> bool:
-        """Lets events be seen that a backup from another cluster brought along."""
-        settled = await self._database.pool.fetchval("SELECT events.settle_restored()")
-        if settled:
-            log.info("restored_events_settled", count=settled)
+        """Lets events be seen, and handed on, that a backup from another cluster brought along."""
+        await settle_restored(self._database)
         return False
 
     async def purge_keys(self) -> bool:
