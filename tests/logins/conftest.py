@@ -45,7 +45,11 @@ class Office:
 
     def token(self, **given: Any) -> str:
         """A good token of the rep's, with a verified e-mail."""
-        claims = {"sub": f"rep of {self.admin.workspace_id}", "email": self.email, "email_verified": True}
+        claims: dict[str, Any] = {
+            "sub": f"rep of {self.admin.workspace_id}",
+            "email": self.email,
+            "email_verified": True,
+        }
         return self.provider.token(**(claims | given))
 
     async def begin(self, **more: Any) -> dict[str, Any]:

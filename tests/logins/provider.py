@@ -73,8 +73,11 @@ class TestProvider:
     def jwks(self) -> dict[str, Any]:
         keys = []
         for kid, key in self.keys.items():
-            kind = jwt.algorithms.RSAAlgorithm if isinstance(key, rsa.RSAPrivateKey) else jwt.algorithms.ECAlgorithm
-            keys.append({**kind.to_jwk(key.public_key(), as_dict=True), "kid": kid, "use": "sig"})  # type: ignore[arg-type]
+            if isinstance(key, rsa.RSAPrivateKey):
+                public = jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
+            else:
+                public = jwt.algorithms.ECAlgorithm.to_jwk(key.public_key(), as_dict=True)
+            keys.append({**public, "kid": kid, "use": "sig"})
         return {"keys": keys}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -71,7 +71,7 @@ async def test_no_secret_is_stored(office: Office) -> None:
 
 
 async def test_who_is_on_the_list_of_providers(office: Office) -> None:
-    listed = (await office.http.get("/v1/logins/providers")).json()["data"]
+    listed = (await office.http.get("/v1/logins/options")).json()["providers"]
     assert [each["name"] for each in listed] == ["main"]
     assert listed[0].keys() == {"name", "issuer", "client_id", "scopes"}
 

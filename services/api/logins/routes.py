@@ -23,10 +23,10 @@ router = Router(prefix="/v1/logins", tags=["logins"], dependencies=[Depends(coun
 _LOGIN: dict[str, Any] = {"x-error-codes": ["login_failed", "not_a_member"]}
 
 
-@router.get("/providers", response_model=schemas.IdentityProviders, operation_id="listIdentityProviders")
-async def list_identity_providers(request: Request) -> Response:
+@router.get("/options", response_model=schemas.LoginOptions, operation_id="getLoginOptions")
+async def get_login_options(request: Request) -> Response:
     """The identity providers people may log in with; a page shows a button for each."""
-    return answer(service.providers(request.app.state.sixteen))
+    return answer(service.options(request.app.state.sixteen))
 
 
 @router.post("", response_model=schemas.LoginStarted, operation_id="startLogin")

@@ -73,7 +73,7 @@ class LoginTokens(BaseModel):
     member_id: UUID
 
 
-class IdentityProviderInfo(BaseModel):
+class LoginOption(BaseModel):
     """An identity provider that people may log in with."""
 
     name: str = Field(description="For `provider` of a login.")
@@ -82,7 +82,7 @@ class IdentityProviderInfo(BaseModel):
     scopes: str
 
 
-class IdentityProviders(BaseModel):
-    """All identity providers that are set."""
+class LoginOptions(BaseModel):
+    """How people may log in here."""
 
-    data: list[IdentityProviderInfo]
+    providers: list[LoginOption]

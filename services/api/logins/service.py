@@ -33,10 +33,10 @@ def lifetimes(settings: ApiSettings) -> sessions.Lifetimes:
     )
 
 
-def providers(state: State) -> dict[str, Any]:
+def options(state: State) -> dict[str, Any]:
     shown = ("name", "issuer", "client_id", "scopes")
     all_ = state.settings.identity_providers
-    return {"data": [{name: getattr(each, name) for name in shown} for each in all_]}
+    return {"providers": [{name: getattr(each, name) for name in shown} for each in all_]}
 
 
 async def start(state: State, body: LoginStart) -> dict[str, Any]:

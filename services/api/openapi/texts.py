@@ -43,6 +43,7 @@ TAGS = {
     "contacts": "The people at a customer.",
     "products": "What is sold.",
     "api-keys": "Keys of programs and people.",
+    "logins": "People log in through an identity provider; no key is needed here.",
     "me": "Who is calling.",
     "members": "People and integrations of the workspace.",
     "teams": "Who works for which manager.",
