@@ -53,6 +53,7 @@ OVERLAP = timedelta(minutes=15)
 # Longer than any transaction lasts that was open when a first sync began.
 FIRST_OVERLAP = timedelta(days=1)
 _XIDS = 2**32
+_ANOTHER_TIME = "The cursor is of another time of this database: begin again without one."
 _UUID = postgresql.UUID(as_uuid=True)
 _LOW = bindparam("low", type_=customers.c.updated_at.type)
 SAYS = """What has changed of the {plural} you may see since you were here last, for an offline copy.
@@ -66,8 +67,10 @@ REFUSES = {"x-error-codes": ["sync_expired"]}
 # it: only a number drawn now is greater than all that are.
 SNAPSHOT = sql(
     "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest,"
-    " pg_current_xact_id()::text::bigint AS following"
+    " pg_current_xact_id()::text::bigint AS following, system_identifier::text AS cluster FROM pg_control_system()"
 )
+# Numbers of transactions mean nothing in another cluster, where a backup may have been loaded.
+CLUSTER = sql("SELECT system_identifier::text FROM pg_control_system()")
 
 
 class SyncParams(Storable):
@@ -108,11 +111,12 @@ class Since:
     following: int
     at: datetime
     low: datetime
+    cluster: str
 
     def next(self, oldest: int, following: int, now: datetime) -> Since:
         """Where a sync that begins now will have come to."""
         settled = oldest >= self.following
-        return Since(oldest, following, now, max(self.low, self.at - OVERLAP) if settled else self.low)
+        return Since(oldest, following, now, max(self.low, self.at - OVERLAP) if settled else self.low, self.cluster)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,14 +138,14 @@ class Position:
 
 
 def _plain(since: Since | None) -> list[Any] | None:
-    return None if since is None else [since.horizon, since.following, since.at, since.low]
+    return None if since is None else [since.horizon, since.following, since.at, since.low, since.cluster]
 
 
 def _since(value: list[Any] | None) -> Since | None:
     if value is None:
         return None
-    horizon, following, at, low = value
-    return Since(horizon, following, datetime.fromisoformat(at), datetime.fromisoformat(low))
+    horizon, following, at, low, cluster = value
+    return Since(horizon, following, datetime.fromisoformat(at), datetime.fromisoformat(low), cluster)
 
 
 def _written_since(table: Table) -> ColumnElement[bool]:
@@ -252,7 +256,7 @@ async def changes(
         if reach_then != reach:
             raise SyncExpired("What you may see has changed since: begin again without a cursor.")
         position = Position.loaded(value)
-    towards = position.towards or await _begin(tx, position.since)
+    towards = await (_begin(tx, position.since) if position.towards is None else _go_on(tx, position.towards))
     limit = min(params.limit, MOST)
     rows = await _rows(tx, principal, resource, position, limit)
     has_more, rows = len(rows) > limit, rows[:limit]
@@ -277,10 +281,17 @@ async def _begin(tx: Tx, since: Since | None) -> Since:
     row = await tx.row(SNAPSHOT)
     assert row is not None  # noqa: S101 - a select without a table gives one row
     if since is None:
-        return Since(row["oldest"], row["following"], tx.now, tx.now - FIRST_OVERLAP)
-    if not 0 <= row["following"] - since.horizon < _XIDS // 2:
-        raise SyncExpired("The cursor is of another time of this database: begin again without one.")
+        return Since(row["oldest"], row["following"], tx.now, tx.now - FIRST_OVERLAP, row["cluster"])
+    if row["cluster"] != since.cluster or not 0 <= row["following"] - since.horizon < _XIDS // 2:
+        raise SyncExpired(_ANOTHER_TIME)
     return since.next(row["oldest"], row["following"], tx.now)
+
+
+async def _go_on(tx: Tx, towards: Since) -> Since:
+    """The same, for the pages that follow the first."""
+    if await tx.value(CLUSTER) != towards.cluster:
+        raise SyncExpired(_ANOTHER_TIME)
+    return towards
 
 
 async def _rows(tx: Tx, principal: Principal, resource: Resource, position: Position, limit: int) -> list[Row]:

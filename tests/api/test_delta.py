@@ -187,6 +187,8 @@ def test_no_course_of_transactions_leaves_a_gap(writers: list[tuple[int, int, in
         assert visible - seen <= found
         seen |= found
         since = (
-            Since(oldest, following, now, now - FIRST_OVERLAP) if since is None else since.next(oldest, following, now)
+            Since(oldest, following, now, now - FIRST_OVERLAP, "1")
+            if since is None
+            else since.next(oldest, following, now)
         )
     assert timedelta(minutes=15) <= OVERLAP
