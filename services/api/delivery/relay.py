@@ -128,6 +128,7 @@ class Relay:
         if self._cluster not in (None, row["cluster"]):
             # Another database stands where the one before did: what was seen there is of no use.
             row = await self._database.pool.fetchrow(_BEGIN)
+            assert row is not None  # noqa: S101 - likewise
         self._cluster = row["cluster"]
         # Only then is it seen: what is due is remembered first.
         self._left.update(row["due"])

@@ -31,9 +31,11 @@ async def settle_restored(database: Database) -> int:
         async with connection.transaction():
             await connection.execute(_LOCK)
             relayed = await connection.fetchrow(_RELAYED)
+            assert relayed is not None  # noqa: S101 - a function's OUT parameters are one row
         async with connection.transaction():
             await connection.execute(_LOCK)
             others = await connection.fetchrow(_POSITIONS, relayed["number"])
+            assert others is not None  # noqa: S101 - likewise
     settled = int(relayed["settled"] + others["settled"])
     if settled or others["moved"]:
         log.info("restored_events_settled", events=settled, positions=others["moved"])
