@@ -292,7 +292,7 @@ async def request_hash(request: Request) -> bytes:
     body = await request.body()
     if request.headers.get("content-type", "").startswith(JSON_TYPES) and body:
         body = orjson.dumps(await request.json(), option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(body + b"\n" + request.headers.get("if-match", "").encode()).digest()
+    return hashlib.sha256(body + b"\n" + repr(request.headers.get("if-match")).encode()).digest()
 
 
 def hold_key(tx: EdgeTx) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Query, Request, Response
@@ -27,7 +27,17 @@ def _created(row: Row) -> Response:
     return created(MERGES.wire(row), f"{MERGES.path}/{row['id']}", row["version"])
 
 
-@router.post("/customers:merge", status_code=201, response_model=schemas.Merge, operation_id="mergeCustomers")
+_MERGES: dict[str, Any] = {"x-error-codes": ["already_merged", "merged", "precondition_failed"]}
+_UNDOES: dict[str, Any] = {"x-error-codes": ["merge_not_undoable"]}
+
+
+@router.post(
+    "/customers:merge",
+    status_code=201,
+    response_model=schemas.Merge,
+    operation_id="mergeCustomers",
+    openapi_extra=_MERGES,
+)
 async def merge_customers(
     principal: CustomersWrite, tx: EdgeTransaction, body: schemas.MergeCreate, if_match: IfMatch = None
 ) -> Response:
@@ -40,7 +50,13 @@ async def merge_customers(
     return _created(await service.merge(tx, principal, CUSTOMER, body, if_match))
 
 
-@router.post("/contacts:merge", status_code=201, response_model=schemas.Merge, operation_id="mergeContacts")
+@router.post(
+    "/contacts:merge",
+    status_code=201,
+    response_model=schemas.Merge,
+    operation_id="mergeContacts",
+    openapi_extra=_MERGES,
+)
 async def merge_contacts(
     principal: ContactsWrite, tx: EdgeTransaction, body: schemas.MergeCreate, if_match: IfMatch = None
 ) -> Response:
@@ -69,7 +85,7 @@ async def get_merge(request: Request, principal: MergesRead, tx: EdgeTransaction
     return one(request, MERGES.wire(row), row["version"])
 
 
-@router.post("/merges/{id}:undo", response_model=schemas.Merge, operation_id="undoMerge")
+@router.post("/merges/{id}:undo", response_model=schemas.Merge, operation_id="undoMerge", openapi_extra=_UNDOES)
 async def undo_merge(principal: MergesWrite, tx: EdgeTransaction, id: UUID, if_match: IfMatch = None) -> Response:
     """Parts two merged records again, within 30 days.
 

@@ -47,7 +47,7 @@ def enrich(document: dict[str, Any], routes: dict[tuple[str, str], APIRoute]) ->
         _parameters(method, operation)
         _merge_patch(method, operation)
         _successes(document, method, path, operation)
-        refuse(document, method, operation)
+        refuse(document, method, path, operation)
         _describe(operation, own_codes)
     examples = Examples(document)
     for method, path, operation in operations(document):

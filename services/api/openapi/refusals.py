@@ -23,13 +23,15 @@ ANY = (
 BODY = ("malformed_json", "payload_too_large", "unsupported_media_type", "invalid")
 WRITE = ("conflict", "request_in_flight")
 KEYED = ("bad_request", "idempotency_key_reused")
+MERGED = ("/v1/customers/{id}", "/v1/contacts/{id}")
+FEEDS = ("/v1/events", "/v1/events/stream")
 VERSIONED = ("bad_request", "precondition_failed", "precondition_required")
 
 
-def refuse(document: dict[str, Any], method: str, operation: dict[str, Any]) -> None:
+def refuse(document: dict[str, Any], method: str, path: str, operation: dict[str, Any]) -> None:
     """Adds `x-error-codes` and a response for each status among them."""
     own = operation.get("x-error-codes", [])
-    codes = sorted({*_codes(document, method, operation), *own}, key=_order)
+    codes = sorted({*_codes(document, method, operation), *_codes_of_path(path), *own}, key=_order)
     operation["x-error-codes"] = codes
     by_status: dict[int, list[str]] = {}
     for code in codes:
@@ -61,6 +63,12 @@ def _codes(document: dict[str, Any], method: str, operation: dict[str, Any]) -> 
     if method == "put":
         codes.add("precondition_failed")
     return codes
+
+
+def _codes_of_path(path: str) -> set[str]:
+    """What was merged into another is gone from every path below it; a feed is not kept for ever."""
+    codes = {"merged"} if path.startswith(MERGED) else set()
+    return codes | ({"cursor_expired"} if path.endswith(":sync") or path in FEEDS else set())
 
 
 def _order(code: str) -> tuple[int, str]:

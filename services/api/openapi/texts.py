@@ -58,7 +58,6 @@ TAGS = {
     "webhooks": "Events sent to addresses of yours.",
     "duplicates": "Records that may be the same.",
     "merges": "Records made one, and made two again.",
-    "logins": "Sessions of people who come through an identity provider.",
 }
 
 
