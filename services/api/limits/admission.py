@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any, Final
+from uuid import UUID
 
 from starlette.types import Scope
 
@@ -27,6 +28,9 @@ class Limits:
     def __init__(self, limiter: Limiter, policies: Policies) -> None:
         self._limiter = limiter
         self._policies = policies
+        # The buckets of each caller in the present window.
+        self._known: dict[UUID, list[Bucket]] = {}
+        self._ends_at = 0.0
 
     @staticmethod
     def of(settings: ApiSettings) -> Limits:
@@ -41,17 +45,30 @@ class Limits:
         if "sixteen.admitted" in scope:
             return
         scope["sixteen.admitted"] = True
-        policies, workspace_id = self._policies, principal.workspace_id
         caller = principal.key_id or principal.member_id
-        buckets = []
-        if policies.tickets.quota and scope["method"] == "POST" and scope["path"] in _TICKETS:
-            buckets.append(self._limiter.bucket(policies.tickets, caller, workspace_id))
-        # The caller's own first: what one of them has too much of is not taken from the others.
-        if policies.key.quota:
-            buckets.append(self._limiter.bucket(policies.key, caller, workspace_id))
-        if policies.workspace.quota:
-            buckets.append(self._limiter.bucket(policies.workspace, workspace_id, workspace_id))
-        await self._take(scope, buckets)
+        if scope["path"] in _TICKETS and scope["method"] == "POST":
+            tickets = self._with(self._policies.tickets, caller, principal.workspace_id)
+            await self._take(scope, [*tickets, *self._of(caller, principal.workspace_id)])
+            return
+        if self._limiter.now() >= self._ends_at:
+            self._known.clear()
+        buckets = self._known.get(caller)
+        if buckets is None:
+            buckets = self._known[caller] = self._of(caller, principal.workspace_id)
+            self._ends_at = buckets[0].ends_at if buckets else self._ends_at
+        for place, bucket in enumerate(buckets):
+            if not self._limiter.take_unasked(bucket):
+                await self._take(scope, buckets, place)
+                return
+        self._tell(scope, buckets)
+
+    def _of(self, caller: UUID, workspace_id: UUID) -> list[Bucket]:
+        """The caller's own first: what one of them has too much of is not taken from the others."""
+        of_caller = self._with(self._policies.key, caller, workspace_id)
+        return [*of_caller, *self._with(self._policies.workspace, workspace_id, workspace_id)]
+
+    def _with(self, policy: Policy, identity: UUID, workspace_id: UUID) -> list[Bucket]:
+        return [self._limiter.bucket(policy, identity, workspace_id)] if policy.quota else []
 
     async def begin_login(self, scope: Scope) -> None:
         """Counts a request to log in by its address; raises TooManyRequests."""
@@ -71,9 +88,10 @@ class Limits:
     def _by_address(self, policy: Policy, scope: Scope) -> list[Bucket]:
         return [self._limiter.bucket(policy, address_of(scope))] if policy.quota else []
 
-    async def _take(self, scope: Scope, buckets: list[Bucket]) -> None:
+    async def _take(self, scope: Scope, buckets: list[Bucket], first: int = 0) -> None:
+        """Takes from each bucket, from the `first` on: those before it have been taken from."""
         over = None
-        for bucket in buckets:
+        for bucket in buckets[first:]:
             if not await self._limiter.take(bucket):
                 over = bucket
                 break
@@ -85,14 +103,10 @@ class Limits:
         if not buckets:
             return
         seconds = self._limiter.seconds_left(buckets[0])
-        policy = ", ".join([each.policy.words for each in buckets])
-        standing = ", ".join([f'"{each.policy.name}";r={max(each.left, 0)};t={seconds}' for each in buckets])
+        told = [b"%b;r=%d;t=%d" % (each.policy.label, max(each.left, 0), seconds) for each in buckets]
+        policies = b", ".join([each.policy.words for each in buckets])
         headers: list[Any] = scope.get("sixteen.headers", [])
-        scope["sixteen.headers"] = [
-            *headers,
-            (b"ratelimit-policy", policy.encode()),
-            (b"ratelimit", standing.encode()),
-        ]
+        scope["sixteen.headers"] = [*headers, (b"ratelimit-policy", policies), (b"ratelimit", b", ".join(told))]
 
     def _too_many(self, bucket: Bucket) -> TooManyRequests:
         seconds, policy = self._limiter.seconds_left(bucket), bucket.policy

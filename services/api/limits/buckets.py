@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 class Bucket:
     """What one identity has used of one policy in the present window."""
 
-    __slots__ = ("_lock", "ends_at", "key", "policy", "spent", "telling", "unreported")
+    __slots__ = ("_lock", "chunk", "ends_at", "key", "policy", "spent", "telling", "unasked", "unreported")
 
     def __init__(self, policy: Policy, key: str, ends_at: float) -> None:
         self.policy = policy
@@ -45,6 +45,9 @@ class Bucket:
         self.spent = 0
         self.telling = 0
         self.unreported = 0
+        # How much may be used without asking, and how much of that without telling.
+        self.unasked = policy.quota - policy.reserve
+        self.chunk = policy.chunk
         self._lock: asyncio.Lock | None = None
 
     @property
@@ -70,7 +73,7 @@ class Limiter:
             socket_connect_timeout=CONNECT_SECONDS,
         )
         self._redis = cast("Redis", cast("RedispyBridge", self._storage.bridge).get_connection())
-        self._now = now
+        self.now = now
         self._window = 0
         self._buckets: dict[tuple[str, object], Bucket] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -78,7 +81,7 @@ class Limiter:
 
     def bucket(self, policy: Policy, identity: object, tenant: object = "-") -> Bucket:
         """The bucket of `identity` (hashable, unique within `tenant`) in this window."""
-        window = int(self._now()) // WINDOW_SECONDS
+        window = int(self.now()) // WINDOW_SECONDS
         if window != self._window:
             self._window, self._buckets = window, {}
         place = (policy.name, identity)
@@ -90,17 +93,28 @@ class Limiter:
 
     def seconds_left(self, bucket: Bucket) -> int:
         """Whole seconds until the window ends, at least 1."""
-        return max(1, -int(self._now() - bucket.ends_at))
+        return max(1, -int(self.now() - bucket.ends_at))
 
     async def take(self, bucket: Bucket) -> bool:
         """Counts one request; whether it is within the limit."""
-        policy, left = bucket.policy, bucket.left
-        if left <= 0:
+        if self.take_unasked(bucket):
+            return True
+        if bucket.left <= 0:
             return False
-        if left <= policy.reserve and time.monotonic() >= self._asked_again_at:
+        if time.monotonic() >= self._asked_again_at:
             return await self._ask(bucket)
         bucket.unreported += 1
-        if bucket.unreported >= policy.chunk and not bucket.telling and time.monotonic() >= self._asked_again_at:
+        return True
+
+    def take_unasked(self, bucket: Bucket) -> bool:
+        """Counts one request that is far below its limit; False, and nothing counted, where `take` must decide.
+
+        Every request comes through here: it costs a few additions.
+        """
+        if bucket.unasked - bucket.spent - bucket.telling <= bucket.unreported:
+            return False
+        bucket.unreported += 1
+        if bucket.unreported >= bucket.chunk and not bucket.telling and time.monotonic() >= self._asked_again_at:
             self._tell_later(bucket)
         return True
 
@@ -115,18 +129,23 @@ class Limiter:
             if bucket.left <= 0:
                 return False
             bucket.unreported += 1
-            await self._tell(bucket)
+            await self._tell(bucket, self._hand_over(bucket))
             return bucket.left >= 0
 
     def _tell_later(self, bucket: Bucket) -> None:
-        task = asyncio.create_task(self._tell(bucket))
+        task = asyncio.create_task(self._tell(bucket, self._hand_over(bucket)))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _tell(self, bucket: Bucket) -> None:
-        """Adds what Redis does not know of yet, and learns what all processes have used. Never raises."""
+    @staticmethod
+    def _hand_over(bucket: Bucket) -> int:
+        """What Redis does not know of yet: it is being told from here on."""
         amount, bucket.unreported = bucket.unreported, 0
         bucket.telling += amount
+        return amount
+
+    async def _tell(self, bucket: Bucket, amount: int) -> None:
+        """Tells Redis of so many, and learns what all processes have used. Never raises."""
         try:
             if time.monotonic() < self._asked_again_at:
                 raise TimeoutError("Redis gave no answer a moment ago")

@@ -20,14 +20,16 @@ class Policy:
     name: str
     quota: int
     strict: bool = False
-    # What is told as `RateLimit-Policy`.
-    words: str = field(init=False)
+    # Its name in `RateLimit`, and the whole of it in `RateLimit-Policy`.
+    label: bytes = field(init=False)
+    words: bytes = field(init=False)
     # What a process lets through before it tells Redis, and what it must leave to do so without asking.
     chunk: int = field(init=False)
     reserve: int = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "words", f'"{self.name}";q={self.quota};w={WINDOW_SECONDS}')
+        object.__setattr__(self, "label", f'"{self.name}"'.encode())
+        object.__setattr__(self, "words", f'"{self.name}";q={self.quota};w={WINDOW_SECONDS}'.encode())
         object.__setattr__(self, "chunk", max(1, self.quota // 100))
         object.__setattr__(self, "reserve", self.quota if self.strict else max(1, self.quota // 10))
 
