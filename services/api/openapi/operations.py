@@ -73,7 +73,8 @@ def _parameters(method: str, operation: dict[str, Any]) -> None:
         _put(given, "If-Match", "IfMatch")
     if method == "get":
         _put(given, "If-None-Match", "IfNoneMatch")
-    elif method == "post":
+    elif method == "post" and operation["security"]:
+        # Keys are held within a workspace, and who is nobody yet is in none.
         _put(given, "Idempotency-Key", f"IdempotencyKey{'Required' if required.get('Idempotency-Key') else ''}")
     elif method == "put":
         _put(given, "If-None-Match", "CreateGuard")
@@ -106,7 +107,7 @@ def _successes(document: dict[str, Any], method: str, path: str, operation: dict
             _link(document, path, response)
         if method == "get" or _has_version(document, response):
             headers["ETag"] = parts.header("ETag")
-        if method == "post":
+        if method == "post" and operation["security"]:
             headers["Idempotency-Replayed"] = parts.header("IdempotencyReplayed")
 
 
@@ -146,7 +147,7 @@ def curl(document: dict[str, Any], method: str, path: str, operation: dict[str, 
     lines = [f'curl -X {method.upper()} "$BASE{_filled(document, path, operation)}"']
     if operation["security"]:
         lines.append('-H "Authorization: Bearer $KEY"')
-    if method == "post":
+    if method == "post" and operation["security"]:
         lines.append('-H "Idempotency-Key: $(uuidgen)"')
     content = operation.get("requestBody", {}).get("content", {})
     if "application/json" in content:

@@ -84,8 +84,8 @@ SECURITY_SCHEMES: dict[str, Any] = {
         "scheme": "bearer",
         "description": (
             "An API key: `Authorization: Bearer sixteen_live_…`. It may do what the role of its member may, "
-            "or only the scopes it was made with. A token of a login (`/v1/logins`) or of an identity provider that the "
-            "installation trusts is sent in the same way."
+            "or only the scopes it was made with. A token of a login (`/v1/logins`), or of an identity provider that "
+            "the installation trusts, is sent in the same way."
         ),
     }
 }

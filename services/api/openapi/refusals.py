@@ -54,7 +54,7 @@ def _codes(document: dict[str, Any], method: str, operation: dict[str, Any]) -> 
         codes.update(BODY)
     if method != "get":
         codes.update(WRITE)
-    if method == "post":
+    if ("header", "Idempotency-Key") in names:
         codes.update(KEYED)
     if method in {"put", "patch"} or "201" in operation["responses"]:
         codes.add("already_exists")
@@ -68,7 +68,7 @@ def _codes(document: dict[str, Any], method: str, operation: dict[str, Any]) -> 
 def _codes_of_path(path: str) -> set[str]:
     """What was merged into another is gone from every path below it; a feed is not kept for ever."""
     codes = {"merged"} if path.startswith(MERGED) else set()
-    return codes | ({"cursor_expired"} if path.endswith(":sync") or path in FEEDS else set())
+    return codes | ({"cursor_expired", "invalid_cursor"} if path.endswith(":sync") or path in FEEDS else set())
 
 
 def _order(code: str) -> tuple[int, str]:
