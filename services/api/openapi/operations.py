@@ -102,6 +102,8 @@ def _successes(document: dict[str, Any], method: str, path: str, operation: dict
             response["description"] = DONE.get(status, "Done.")
         headers = response.setdefault("headers", {})
         headers["X-Request-Id"] = parts.header("RequestId")
+        headers["RateLimit"] = parts.header("RateLimit")
+        headers["RateLimit-Policy"] = parts.header("RateLimitPolicy")
         if status in {"201", "202"}:
             headers["Location"] = parts.header("Location")
             _link(document, path, response)

@@ -71,6 +71,16 @@ HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "integer", "minimum": 0},
         "example": 1,
     },
+    "RateLimit": {
+        "description": "What is left of each limit: `r` requests in the next `t` seconds. Absent where none is set.",
+        "schema": {"type": "string"},
+        "example": '"key";r=119998;t=41, "workspace";r=239998;t=41',
+    },
+    "RateLimitPolicy": {
+        "description": "The limits that hold: `q` requests in `w` seconds. Absent where none is set.",
+        "schema": {"type": "string"},
+        "example": '"key";q=120000;w=60, "workspace";q=240000;w=60',
+    },
     "IdempotencyReplayed": {
         "description": "`true` where the answer is that of an earlier request with this Idempotency-Key.",
         "schema": {"type": "string"},

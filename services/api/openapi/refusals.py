@@ -82,7 +82,8 @@ def _response(document: dict[str, Any], status: int, codes: list[str]) -> dict[s
     shared[name] = {
         "description": " ".join(f"`{code}`: {Problem.registry[code].title}." for code in codes),
         "headers": {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}}
-        | ({"Retry-After": {"$ref": "#/components/headers/RetryAfter"}} if status in {429, 503} else {}),
+        | ({"Retry-After": {"$ref": "#/components/headers/RetryAfter"}} if status in {429, 503} else {})
+        | ({"RateLimit": {"$ref": "#/components/headers/RateLimit"}} if status == 429 else {}),
         "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
     return {"$ref": f"#/components/responses/{name}"}
