@@ -33,6 +33,8 @@ P = ParamSpec("P")
 
 NOT_DURABLE = "set_config('synchronous_commit', 'off', true)"
 
+# A transaction waits at most this long for a connection, and to begin: then it is said that the database is away.
+ACQUIRE_SECONDS, BEGIN_SECONDS = 10.0, 5.0
 _DIALECT = asyncpg_dialect.dialect()  # type: ignore[no-untyped-call]
 
 
@@ -117,11 +119,16 @@ class Tx:
         return int(last) if last.isdigit() else 0
 
 
-def begin_sql(workspace_id: UUID, *then: str) -> str:
+async def begin(connection: Connection, workspace_id: UUID, *then: str) -> None:
     """Opens the transaction and enters the workspace, in one round trip. `then` are calls without parameters that
-    ride along, in order."""
+    ride along, in order. Raises TimeoutError where the server takes it and does not answer."""
     calls = ", ".join((f"set_config('app.workspace_id', '{workspace_id}', true)", *then))
-    return f"BEGIN; SELECT {calls}"
+    try:
+        await connection.execute(f"BEGIN; SELECT {calls}", timeout=BEGIN_SECONDS)
+    except TimeoutError:
+        # Its answer may still come, and would be taken for that of the next who gets this connection.
+        connection.terminate()
+        raise
 
 
 class Database:
@@ -142,14 +149,26 @@ class Database:
         `now` is the time its facts are recorded at; the default is the real time. Whoever gathers effects writes
         them (`shared.outbox.write_effects`) before leaving.
         """
-        async with self.pool.acquire() as connection:
-            await connection.execute(begin_sql(workspace_id, *(() if durable else (NOT_DURABLE,))))
+        async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
+            await begin(connection, workspace_id, *(() if durable else (NOT_DURABLE,)))
             try:
                 yield Tx(connection, workspace_id, now or datetime.now(UTC))
             except BaseException:
                 await rollback(connection)
                 raise
             await commit(connection)
+
+    async def ask(self, question: str, seconds: float) -> Row | None:
+        """One row of what belongs to no workspace; raises TimeoutError where the server takes the question and does
+        not answer: whoever asks how things are must be told so."""
+        connection = await self.pool.acquire(timeout=seconds)
+        try:
+            return cast("Row | None", await connection.fetchrow(question, timeout=seconds))
+        except TimeoutError:
+            connection.terminate()
+            raise
+        finally:
+            await self.pool.release(connection)
 
     async def close(self) -> None:
         await self.pool.close()

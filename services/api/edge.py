@@ -37,8 +37,9 @@ from services.api.errors import (
 from services.api.querying import reading_query_at_once
 from services.api.state import State
 from services.api.wire import as_uuid
+from shared import db
 from shared.clock import Clock
-from shared.db import Connection, Tx, begin_sql, json_literal, rollback, sql
+from shared.db import ACQUIRE_SECONDS, Connection, Tx, json_literal, rollback, sql
 from shared.outbox import WRITE_EFFECTS, effects_document
 from shared.queue import DRAIN, SCORING_QUEUE
 from shared.tenancy import Principal
@@ -173,7 +174,7 @@ async def _leave(request: Request, error: Exception | None = None) -> Response |
         await rollback(tx.connection)
         if error is None or tx.digest is None or isinstance(error, RequestInFlight | asyncpg.LockNotAvailableError):
             return None
-        await tx.connection.execute(begin_sql(tx.workspace_id))
+        await db.begin(tx.connection, tx.workspace_id)
         row = await tx.row(REPLAY, digest=tx.digest)
         await rollback(tx.connection)
     finally:
@@ -261,16 +262,16 @@ async def begin(request: Request) -> Tx:
     principal: Principal = request.scope["sixteen.principal"]
     clock: Clock = state.clock
     key = request.headers.get("idempotency-key") if request.method == "POST" else None
-    connection = await state.database.pool.acquire()
+    connection = await state.database.pool.acquire(timeout=ACQUIRE_SECONDS)
     tx = EdgeTx(connection, principal, clock.now())
     request.scope["sixteen.tx"] = tx
     if key is None:
-        await connection.execute(begin_sql(principal.workspace_id))
+        await db.begin(connection, principal.workspace_id)
         return tx
     tx.digest = key_digest(key, request, principal)
     tx.request_hash = await request_hash(request)
     try:
-        await connection.execute(begin_sql(principal.workspace_id, *hold_key(tx)))
+        await db.begin(connection, principal.workspace_id, *hold_key(tx))
     except asyncpg.LockNotAvailableError:
         raise RequestInFlight from None
     return tx

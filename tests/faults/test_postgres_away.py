@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -62,6 +65,33 @@ async def test_away_and_back_in_the_middle_of_writes(installation: Installation,
     assert set(ledger.answers) == {201, 503}
     assert ledger.broken == 0
     assert "unexpected_error" not in installation.log_of("api"), "an outage is no surprise"
+
+
+async def test_a_server_that_takes_requests_and_answers_none(installation: Installation) -> None:
+    """Frozen, not away: nothing may wait for it without end."""
+    ledger = await open_ledger(installation)
+    assert await ledger.write("Before") == 201
+    with frozen(installation):
+        for path, seconds in (("/readyz", 8.0), ("/metrics", 8.0), ("/v1/me", 16.0), ("/v1/customers", 16.0)):
+            response = await asyncio.wait_for(ledger.rep.get(path), seconds)
+            assert response.status_code == (200 if path == "/metrics" else 503), path
+        assert (await installation.http.get("/livez")).status_code == 200
+    await all_in_order(ledger)
+
+
+@contextmanager
+def frozen(installation: Installation) -> Iterator[None]:
+    """All processes of the database server stand still."""
+    first = installation.servers.postgres.pid
+    assert first is not None
+    family = [first, *(int(each) for each in Path(f"/proc/{first}/task/{first}/children").read_text().split())]
+    for pid in family:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in family:
+            os.kill(pid, signal.SIGCONT)
 
 
 async def test_sessions_killed_at_random_under_load(installation: Installation) -> None:
