@@ -214,6 +214,11 @@ class Unavailable(Problem):
         super().__init__(detail, headers={"Retry-After": "1"}, **more)
 
 
+def words_of(message: str) -> str:
+    """What a validator said, without what its library puts before it."""
+    return message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
+
+
 def invalid(pointer: str, code: str, message: str) -> Invalid:
     """One wrong field of a body."""
     return Invalid(message, errors=[wrong(pointer, code, message)])

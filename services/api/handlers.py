@@ -31,6 +31,7 @@ from services.api.errors import (
     Unavailable,
     UnsupportedMediaType,
     invalid,
+    words_of,
     wrong,
 )
 
@@ -91,22 +92,32 @@ def from_validation(error: RequestValidationError) -> Problem:
     """Body errors are 422, query errors 400, JSON that can't be read 400, a path id that is none 404."""
     found = error.errors()
     if any(item["type"] == "json_invalid" for item in found):
-        return MalformedJson(f"The body is not valid JSON: {found[0].get('ctx', {}).get('error', '')}".strip(": "))
+        return _malformed(str(found[0].get("ctx", {}).get("error", "")))
     errors = [
         FieldError(
             pointer=pointer_of(item["loc"]),
             code={"extra_forbidden": "unknown_field"}.get(item["type"], item["type"]),
-            message="This field is not known here." if item["type"] == "extra_forbidden" else item["msg"],
+            message="This field is not known here." if item["type"] == "extra_forbidden" else words_of(item["msg"]),
         )
         for item in found
     ]
     roots = {item["loc"][0] if item["loc"] else "body" for item in found}
     places = ", ".join(sorted({each.pointer or "the body" for each in errors})[:5])
     if "path" in roots:
-        return NotFound("The id in the path is not one of ours.")
+        # What is no id of ours leads nowhere; what is no text a record could have is the caller's slip.
+        texts = [each for each in errors if each.pointer.startswith("path:") and not each.code.startswith("uuid")]
+        if not texts:
+            return NotFound("The id in the path is not one of ours.")
+        return BadRequest(f"Wrong: {', '.join(each.pointer for each in texts)}.", errors=texts)
     if "query" in roots:
         return InvalidParameter(f"Wrong: {places}.", errors=errors)
     return Invalid(f"Wrong: {places}.", errors=errors)
+
+
+def _malformed(said: str) -> Problem:
+    if "UTF-8" in said:
+        return MalformedJson("The body is not UTF-8.")
+    return MalformedJson(f"The body is not valid JSON: {said}".strip(": "))
 
 
 def from_database(error: asyncpg.PostgresError) -> Problem:
@@ -122,6 +133,9 @@ def from_database(error: asyncpg.PostgresError) -> Problem:
         return invalid(f"/{field}", "unknown_reference", f"There is no such {field.removesuffix('_id')}.")
     if isinstance(error, asyncpg.UniqueViolationError):
         return _taken(constraint)
+    if isinstance(error, asyncpg.CheckViolationError) and constraint.endswith("_external_id_whole"):
+        words = "external_source and external_id name a record of another system together: give both or neither."
+        return invalid("/external_id", "required", words)
     if isinstance(error, asyncpg.CheckViolationError):
         return Invalid(f"The database refused the value ({constraint}).", errors=[wrong("", constraint, str(error))])
     if isinstance(error, asyncpg.LockNotAvailableError):

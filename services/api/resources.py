@@ -184,11 +184,21 @@ async def fetch_page(
 
 async def create(tx: Tx, resource: Resource, values: Mapping[str, Any]) -> Row:
     """Inserts a row; its id may be the caller's (UUIDv7), made at a time without a connection."""
+    check_external_id(values)
     full = {**values, **recorded(tx, values)}
     row = await tx.row(_insert(resource, tuple(sorted(full))), **full)
     assert row is not None  # noqa: S101 - INSERT … RETURNING gives its row or raises
     note(tx, resource, "created", None, row)
     return row
+
+
+def check_external_id(values: Mapping[str, Any]) -> None:
+    """Raises where a record has half an external id: which system it comes from, or what it is called there."""
+    source, external_id = values.get("external_source"), values.get("external_id")
+    if (source is None) != (external_id is None):
+        missing = "external_source" if source is None else "external_id"
+        words = "external_source and external_id name a record of another system together: give both or neither."
+        raise invalid(f"/{missing}", "required", words)
 
 
 def recorded(tx: Tx, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -214,6 +224,8 @@ async def change(
     real = {name: value for name, value in changes.items() if before[name] != value}
     if not real:
         return before
+    if "external_id" in real or "external_source" in real:
+        check_external_id({**dict(before), **real})
     real["updated_at"] = tx.now
     values = {f"v_{name}": value for name, value in real.items()}
     row = await tx.row(_update(resource, tuple(sorted(real))), row_id=before["id"], **values)

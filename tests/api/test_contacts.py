@@ -61,7 +61,7 @@ async def test_a_contact_is_kept_and_nothing_personal_leaves_it(admin: Caller, a
         ({"is_coach": "maybe"}, "/is_coach", "bool_parsing"),
         ({"customer_id": str(new_id())}, "/customer_id", "unknown_reference"),
         ({"hobby": "chess"}, "/hobby", "unknown_field"),
-        ({"external_id": "7"}, "", "ck_contacts_external_id_whole"),
+        ({"external_id": "7"}, "/external_source", "required"),
     ],
 )
 async def test_a_wrong_contact_is_refused_with_its_place(

@@ -98,7 +98,7 @@ class AttributeFilters(ListParams):
     """Filters and order of the list of definitions."""
 
     sort: str | None = Field(default=None, description="key, recorded_at, updated_at; - before it turns the order.")
-    subject: str | None = None
-    kind: str | None = None
+    subject: Subject | None = None
+    kind: AttributeKind | None = None
     active: bool | None = None
     updated_after: Instant | None = None

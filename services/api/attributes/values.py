@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from datetime import date
@@ -71,6 +72,13 @@ def wrong_value(definition: Row, value: Any) -> str | None:
     return None if len(value) <= MOST_TEXT else f"must have at most {MOST_TEXT} characters"
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if "_" in text or not math.isfinite(value):
+        raise ValueError("not a number that is stored")
+    return value
+
+
 def _is_date(text: str) -> bool:
     try:
         return date.fromisoformat(text).isoformat() == text
@@ -100,7 +108,7 @@ def _typed(kind: str, operator: str, text: str) -> Any:
         if operator != "=" and kind not in {"number", "date"}:
             raise ValueError("only numbers and dates have an order")
         if kind == "number":
-            return float(text)
+            return _finite(text)
         if kind == "boolean":
             return {"true": True, "false": False}[text]
         if kind == "date" and not _is_date(text):

@@ -107,8 +107,8 @@ class ContactFilters(ListParams):
         " The newest come first where none is given.",
     )
     customer_id: UUID | None = None
-    function: str | None = None
-    level: str | None = None
+    function: Function | None = None
+    level: Level | None = None
     is_coach: bool | None = None
     is_external: bool | None = None
     external_source: str | None = None

@@ -112,8 +112,8 @@ class CustomerFilters(ListParams):
     )
     owner_id: UUID | None = None
     unassigned: bool | None = None
-    kind: str | None = None
-    tier: str | None = None
+    kind: CustomerKind | None = None
+    tier: Tier | None = None
     industry: str | None = None
     source: str | None = None
     external_source: str | None = None

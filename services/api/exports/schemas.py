@@ -55,5 +55,5 @@ class ExportFilters(ListParams):
     """Filters and order of the list of exports."""
 
     sort: str | None = Field(default=None, description="recorded_at, updated_at; - before it turns the order.")
-    kind: str | None = None
+    kind: ExportKind | None = None
     status: ExportStatus | None = None

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from services.api import resources
 from services.api.attributes import values as attributes
-from services.api.errors import Conflict, ExportExpired, FieldError, Forbidden, Invalid, NotFound
+from services.api.errors import Conflict, ExportExpired, FieldError, Forbidden, Invalid, NotFound, words_of
 from services.api.exports.columns import KINDS, NOT_A_FILTER, Kind
 from services.api.exports.lease import DROP_CHUNKS
 from services.api.exports.mappings import mapping_for
@@ -67,7 +67,7 @@ def _checked(kind: Kind, given: dict[str, Any]) -> dict[str, Any]:
             FieldError(
                 pointer="/filters/" + "/".join(str(part) for part in item["loc"]),
                 code=item["type"],
-                message=item["msg"],
+                message=words_of(item["msg"]),
             )
             for item in error.errors()
         ]

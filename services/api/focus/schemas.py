@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
 from services.api.fields import Instant, Known, Money
 from services.api.pagination import ListParams, Page
@@ -31,11 +31,12 @@ class FocusFilters(ListParams):
     )
     class_: ClassCode | None = Field(default=None, alias="class", description="Only this class.")
 
-    @model_validator(mode="after")
-    def one_of_both(self) -> FocusFilters:
-        if self.band is not None and self.within is not None:
+    @field_validator("within")
+    @classmethod
+    def one_of_both(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("band") is not None:
             raise ValueError("give band or within, not both")
-        return self
+        return value
 
 
 class Coded(BaseModel):

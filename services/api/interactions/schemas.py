@@ -159,8 +159,8 @@ class InteractionFilters(ListParams):
     opportunity_id: UUID | None = None
     contact_id: UUID | None = None
     member_id: UUID | None = None
-    kind: str | None = None
-    direction: str | None = None
+    kind: InteractionKind | None = None
+    direction: Direction | None = None
     occurred_after: Instant | None = None
     occurred_before: Instant | None = None
     external_source: str | None = None

@@ -79,7 +79,7 @@ class MemberFilters(ListParams):
     """Filters and order of the list of members."""
 
     sort: str | None = Field(default=None, description="name, recorded_at, updated_at; - before it turns the order.")
-    role: str | None = None
+    role: Role | None = None
     active: bool | None = None
     external_source: str | None = None
     updated_after: Instant | None = None

@@ -10,8 +10,9 @@ from pydantic import BaseModel, Field
 
 from services.api.fields import Known, Strict
 from services.api.pagination import ListParams
-from shared.catalog.duplicates import MERGE_SIDES
+from shared.catalog.duplicates import MERGE_KINDS, MERGE_SIDES
 
+MergeKind = Annotated[str, Known(MERGE_KINDS)]
 Side = Annotated[str, Known(MERGE_SIDES)]
 
 
@@ -56,7 +57,7 @@ class MergeFilters(ListParams):
     """Filters and order of the list of merges."""
 
     sort: str | None = Field(default=None, description="recorded_at; - before it turns the order.")
-    kind: str | None = None
+    kind: MergeKind | None = None
     into_id: UUID | None = None
     from_id: UUID | None = None
     undone: bool | None = Field(default=None, description="Whether it was undone.")

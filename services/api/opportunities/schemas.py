@@ -23,16 +23,22 @@ from services.api.fields import (
     Strict,
 )
 from services.api.pagination import ListParams
-from shared.catalog.selling import BUDGET_STATUSES, DATE_FIRMNESS, INTEREST_LEVELS, LINES, OPPORTUNITY_ROLES
+from shared.catalog.selling import BUDGET_STATUSES, DATE_FIRMNESS, INTEREST_LEVELS, LINES, OPPORTUNITY_ROLES, STATUSES
 
 BudgetStatus = Annotated[str, Known(BUDGET_STATUSES)]
 DateFirmness = Annotated[str, Known(DATE_FIRMNESS)]
 Interest = Annotated[str, Known(INTEREST_LEVELS)]
 Line = Annotated[str, Known(LINES)]
 OpportunityRole = Annotated[str, Known(OPPORTUNITY_ROLES)]
+Status = Annotated[str, Known(STATUSES)]
 
 
-DecimalText = Annotated[Decimal, WithJsonSchema({"type": "string", "format": "decimal", "pattern": r"^-?\d+(\.\d+)?$"})]
+# Compared with amounts, and so of no more digits than they.
+DecimalText = Annotated[
+    Decimal,
+    Field(max_digits=18, decimal_places=4, allow_inf_nan=False),
+    WithJsonSchema({"type": "string", "format": "decimal", "pattern": r"^-?\d{1,14}(\.\d{1,4})?$"}),
+]
 
 
 class OpportunityFields(Strict):
@@ -178,8 +184,8 @@ class OpportunityFilters(ListParams):
     process_id: UUID | None = None
     stage_id: UUID | None = None
     product_id: UUID | None = None
-    status: str | None = None
-    line: str | None = None
+    status: Status | None = None
+    line: Line | None = None
     source: str | None = None
     external_source: str | None = None
     amount_gte: DecimalText | None = None

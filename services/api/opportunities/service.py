@@ -59,6 +59,7 @@ async def create(tx: Tx, principal: Principal, body: OpportunityCreate) -> Row:
     values.pop("owner_id", None)
     values.pop("process_id", None)
     check_line(values)
+    resources.check_external_id(values)
     if not body.attributes:
         names = tuple(sorted(values))
         query = insert_where_sound(principal.reach, names, customers_owner, body.process_id is not None)

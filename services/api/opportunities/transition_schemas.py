@@ -6,14 +6,25 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from services.api.fields import Instant, Known, LongText, ShortText, Strict
 from services.api.opportunities.schemas import Opportunity
 from services.api.pagination import ListParams
+from services.api.wire import dump
 from shared.catalog.selling import ACTIONS
 
+MOST_EVIDENCE = 20_000  # bytes
 Action = Annotated[str, Known(ACTIONS)]
+
+
+def _of_bounded_size(value: dict[str, Any]) -> dict[str, Any]:
+    if len(dump(value)) > MOST_EVIDENCE:
+        raise ValueError(f"must have at most {MOST_EVIDENCE} bytes: keep documents elsewhere, and name them here")
+    return value
+
+
+Evidence = Annotated[dict[str, Any], AfterValidator(_of_bounded_size)]
 
 
 class TransitionRequest(Strict):
@@ -30,8 +41,10 @@ class TransitionRequest(Strict):
         default=None, description="lose, abandon: a code of the catalog's close_reasons; void, cancel: in words."
     )
     note: LongText | None = None
-    evidence: dict[str, Any] | None = Field(
-        default=None, description="What shows that the milestone was reached.", max_length=50
+    evidence: Evidence | None = Field(
+        default=None,
+        description="What shows that the milestone was reached: at most 50 members, and 20,000 bytes of JSON.",
+        max_length=50,
     )
     occurred_at: Instant | None = Field(default=None, description="When it happened; now by default.")
 

@@ -120,7 +120,7 @@ class ProcessFilters(ListParams):
 
     sort: str | None = Field(default=None, description="key, recorded_at, updated_at; - before it turns the order.")
     key: str | None = None
-    template: str | None = None
+    template: TemplateKey | None = None
     active: bool | None = None
     is_default: bool | None = None
     updated_after: Instant | None = None

@@ -10,9 +10,10 @@ from pydantic import BaseModel, Field
 
 from services.api.fields import ClientId, Day, ExternalText, Instant, Known, LongText, ShortText, Strict
 from services.api.pagination import ListParams
-from shared.catalog.interactions import TASK_KINDS
+from shared.catalog.interactions import TASK_KINDS, TASK_STATUSES
 
 TaskKind = Annotated[str, Known(TASK_KINDS)]
+TaskStatus = Annotated[str, Known(TASK_STATUSES)]
 
 
 class TaskUpsert(Strict):
@@ -92,8 +93,8 @@ class TaskFilters(ListParams):
 
     sort: str | None = Field(default=None, description="due_on, recorded_at, updated_at; - before it turns the order.")
     assignee_id: UUID | None = None
-    status: str | None = None
-    kind: str | None = None
+    status: TaskStatus | None = None
+    kind: TaskKind | None = None
     customer_id: UUID | None = None
     opportunity_id: UUID | None = None
     interaction_id: UUID | None = None
