@@ -79,6 +79,9 @@ def open_layout(data_dir: Path) -> Layout:
         raise EmbeddedServerError(f"{root} is not a folder: choose another SIXTEEN_DATA_DIR.") from error
     except PermissionError as error:
         raise EmbeddedServerError(f"{root} cannot be written by this user: choose another SIXTEEN_DATA_DIR.") from error
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise EmbeddedServerError(f"{root} cannot be made ({reason}): choose another SIXTEEN_DATA_DIR.") from error
     return layout
 
 

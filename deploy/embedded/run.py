@@ -22,9 +22,14 @@ def main(*, as_json: bool = False) -> int:
         _complain(str(error), as_json=as_json)
         return 1
     except Exception as error:  # noqa: BLE001  the details go where the person who needs them will look
+        details = traceback.format_exc()
         log = settings.data_dir / "logs" / "run.log"
-        log.write_text(traceback.format_exc())
-        _complain(f"Unexpected error: {type(error).__name__}: {error} (see {log})", as_json=as_json)
+        try:
+            log.write_text(details)
+            where = f"(see {log})"
+        except OSError:
+            where = f"({log} cannot be written)\n{details}"
+        _complain(f"Unexpected error: {type(error).__name__}: {error} {where}", as_json=as_json)
         return 1
     except KeyboardInterrupt:
         # Ctrl-C in the short time before the signal handlers stand: nothing has been started yet.

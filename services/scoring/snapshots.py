@@ -114,6 +114,12 @@ _OWNERS_AFTER = sql(
     " WHERE m.workspace_id = :workspace_id AND (CAST(:after AS uuid) IS NULL OR m.id > CAST(:after AS uuid))"
     " ORDER BY m.id LIMIT 128"
 )
+_UNTRIAGED = sql(
+    "SELECT m.id FROM sales.members m"
+    " WHERE m.workspace_id = :workspace_id AND m.active AND m.role IN ('rep', 'manager', 'admin') AND NOT EXISTS"
+    " (SELECT FROM scoring.loads l WHERE l.workspace_id = m.workspace_id AND l.owner_id = m.id)"
+    " ORDER BY m.id LIMIT :limit"
+)
 _OWNERLESS_AFTER = sql(
     "SELECT id FROM sales.opportunities WHERE workspace_id = :workspace_id AND owner_id IS NULL AND status = 'open'"
     " AND (CAST(:after AS uuid) IS NULL OR id > CAST(:after AS uuid)) ORDER BY id LIMIT :limit"
@@ -295,6 +301,11 @@ async def owners_after(tx: Tx, after: UUID | None, limit: int) -> list[UUID]:
             break
         owners.append(row["id"])
     return owners
+
+
+async def untriaged(tx: Tx, limit: int) -> list[UUID]:
+    """Active members who may own and of whom no triage has found anything yet."""
+    return [row["id"] for row in await tx.rows(_UNTRIAGED, limit=limit)]
 
 
 async def ownerless_after(tx: Tx, after: UUID | None, limit: int) -> list[UUID]:

@@ -164,3 +164,12 @@ async def test_the_doctor_counts_the_workers_that_renew_their_key(tmp_path: Path
     assert found["scoring"] == ("ok", "2 alive")
     assert found["api-worker"] == ("fail", "no sign of life")
     assert found["redis policy"] == ("ok", "noeviction")
+
+
+@pytest.mark.parametrize("place", ["/proc/x", "/dev/null/x"])
+async def test_a_data_directory_that_cannot_be_made_is_named_in_one_line(place: str) -> None:
+    code, output, errors = await run_sixteen("run", SIXTEEN_DATA_DIR=place)
+    assert (code, output) == (1, "")
+    assert len(errors.splitlines()) == 1
+    assert errors.startswith(place)
+    assert "choose another SIXTEEN_DATA_DIR" in errors

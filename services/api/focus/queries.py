@@ -34,7 +34,7 @@ LEFT JOIN LATERAL (
 """
 OWNER = sql(
     f"""
-    SELECT m.id, m.name, m.version, m.engage_capacity, m.track_capacity, m.monitor_capacity,
+    SELECT m.id, m.name, m.role, m.active, m.version, m.engage_capacity, m.track_capacity, m.monitor_capacity,
       p.document -> 'capacities' AS capacities, w.currency, w.time_zone, l.counts, l.shortages, l.triaged_at,
       u.*, {MODELS}, ({_PENDING}) AS pending
     FROM sales.members m
@@ -135,7 +135,7 @@ def overview(by_owners: bool, after: bool) -> Query:
           CROSS JOIN LATERAL jsonb_array_elements_text(d.codes -> 'flags') WITH ORDINALITY AS f(code, place)
           WHERE d.workspace_id = CAST(:workspace_id AS uuid) AND f.code = 'being_forgotten'
         )
-        SELECT m.id, m.name, m.version, m.engage_capacity, m.track_capacity, m.monitor_capacity,
+        SELECT m.id, m.name, m.role, m.active, m.version, m.engage_capacity, m.track_capacity, m.monitor_capacity,
           p.document -> 'capacities' AS capacities, l.counts, l.shortages, l.triaged_at,
           (SELECT coalesce(jsonb_agg(jsonb_build_object('type', s.subject_type, 'id', s.subject_id, 'name', o.name,
               'rank', s.rank) ORDER BY s.rank), '[]')

@@ -180,8 +180,8 @@ class BaseDeficit(BaseModel):
     needed_new_customers: int | None = Field(
         default=None,
         description="New customers of class A that it takes, at the rep's own rates from class to class, for as many"
-        " wins as a full base of new customers would bring, beyond what the present base is expected to win. Null"
-        " before the first triage.",
+        " wins as a full base of new customers would bring, beyond what the present base is expected to win. 0 for"
+        " somebody who is no active rep and holds no seat; null before the first triage, moments after a rep was made.",
     )
 
 

@@ -64,6 +64,8 @@ def load_wire(row: Row) -> dict[str, Any]:
     counts, shortages = row["counts"] or {}, row["shortages"] or {}
     capacities = capacity.in_force(row)
     vacant = shortages.get("vacant", capacities)
+    # Whoever administers or manages and holds no seat does not sell, and lacks no customers.
+    sells = (row["role"] == "rep" and row["active"]) or counts.get("subjects", 0) > 0
     return {
         "counts": {name: counts.get(name, 0) for name in empty_counts()},
         "capacities": capacities,
@@ -72,9 +74,9 @@ def load_wire(row: Row) -> dict[str, Any]:
             "lacking_class": shortages.get("lacking_class", {"engage": 0, "track": 0}),
         },
         "base_deficit": {
-            "below_capacity": vacant["monitor"] > 0,
+            "below_capacity": sells and vacant["monitor"] > 0,
             "empty_seats": vacant["monitor"],
-            "needed_new_customers": shortages.get("needed_new_customers"),
+            "needed_new_customers": shortages.get("needed_new_customers") if sells else 0,
         },
         "triaged_at": row["triaged_at"],
     }

@@ -16,7 +16,6 @@ from services.api.opportunities.resource import OPPORTUNITIES
 from services.api.resources import changes_of
 from services.api.wire import check_if_match
 from shared.db import Row, Tx, sql
-from shared.effects import Mark
 from shared.tenancy import Principal
 
 # Two administrators who demote each other at one moment must not both succeed.
@@ -69,10 +68,7 @@ async def _apply(tx: Tx, before: Row, changes: dict[str, Any]) -> Row:
         await tx.run(ONE_AT_A_TIME)
         if not await tx.value(OTHER_ADMINS, member_id=before["id"]):
             raise Conflict("This is the last active administrator: name another one first.")
-    row = await resources.change(tx, MEMBERS, before, changes)
-    if any(row[name] != before[name] for name in ("active", *CAPACITIES)):
-        tx.effects.mark(Mark("owner", row["id"]))
-    return row
+    return await resources.change(tx, MEMBERS, before, changes)
 
 
 def _administers(member: Mapping[str, Any]) -> bool:

@@ -28,7 +28,10 @@ async def get_policy(request: Request, principal: PolicyRead, tx: EdgeTransactio
 async def replace_policy(
     principal: PolicyWrite, tx: EdgeTransaction, body: schemas.PolicyDocument, if_match: IfMatch = None
 ) -> Response:
-    """Replaces the policy; what is left out is the default again. Everything is judged anew."""
+    """Replaces the whole policy: every member that is left out is the default again, and rates of exchange that are
+    left out are gone, so that amounts in those currencies can't be compared any more. `{}` is therefore the way back
+    to the defaults. Send what `GET` gave, changed, with its ETag in If-Match; to change single members use PATCH.
+    Everything is judged anew."""
     row = await service.replace(tx, principal, body, if_match)
     return answer(service.wire(row), version=row["version"])
 

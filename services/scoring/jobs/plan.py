@@ -10,7 +10,7 @@ from services.scoring.marks import CUSTOMER, OPPORTUNITY, OWNER, WORKSPACE, Curs
 from services.scoring.settings import ScoringSettings
 from services.scoring.snapshots import Selection
 from shared.db import Tx
-from shared.effects import INTERACTIVE
+from shared.effects import BULK, INTERACTIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,13 @@ async def make_plan(tx: Tx, settings: ScoringSettings, cursor: Cursor) -> Plan |
         rested = whole.waited if cursor.rested is None else min(whole.waited, cursor.rested)
         if rested > settings.rescore_wait_seconds:
             return await _next_part(tx, settings.rescore_contested_batch, cursor, whole)
-    return _of_marks(single) if single else None
+    if not single:
+        return None
+    plan = _of_marks(single)
+    if any(mark.lane == BULK for mark in single):
+        # An import makes members with the rows that name them: those who own nothing open are named by no mark.
+        plan.selection.reseated.update(owner.bytes for owner in await snapshots.untriaged(tx, settings.drain_batch))
+    return plan
 
 
 async def _next_part(tx: Tx, limit: int, cursor: Cursor, whole: Taken) -> Plan:
