@@ -20,6 +20,11 @@ from tests.support.synced import Copy, one_of_each_of
 
 IDENTITY = {FIND.sql, TOUCH.sql}
 
+# The same cluster, set back in time.
+OF_EARLIER = (
+    "SELECT 5::bigint AS oldest, 5::bigint AS following, system_identifier::text AS cluster FROM pg_control_system()"
+)
+
 
 class TestReach:
     """What comes within reach comes, what leaves it is to be forgotten."""
@@ -127,7 +132,7 @@ class TestCursors:
         monkeypatch.setattr(Since, "next", lambda self, *given: self)
         cursor = (await admin.ok("GET", "/v1/customers:sync"))["next_cursor"]
         monkeypatch.setattr(Since, "next", now)
-        monkeypatch.setattr("services.api.sync.SNAPSHOT", sql("SELECT 5::bigint AS oldest, 5::bigint AS following"))
+        monkeypatch.setattr("services.api.sync.SNAPSHOT", sql(OF_EARLIER))
         response = await admin.get("/v1/customers:sync", params={"cursor": cursor})
         assert (response.status_code, response.json()["code"]) == (410, "sync_expired")
 

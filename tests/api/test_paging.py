@@ -88,4 +88,5 @@ async def test_the_last_page_reads_no_more_than_the_first(
         blocks = plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"]
         pages[place] = (blocks, plan["Plan"]["Actual Rows"])
     assert pages["last"][1] == 100
-    assert pages["last"][0] <= 1.5 * pages["first"][0] + 4, pages
+    # At most a block for every third row: rows of one time lie where there was room for them. All would be hundreds.
+    assert pages["last"][0] <= 1.5 * pages["first"][0] + 34, pages

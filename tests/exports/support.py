@@ -13,6 +13,7 @@ import orjson
 
 from services.api.exports.attempt import Exporter, run
 from services.api.jobs.settings import WorkerSettings
+from tests.faults.installation import eventually
 from tests.support.caller import Caller
 
 
@@ -34,9 +35,16 @@ async def ask(caller: Caller, kind: str, format_: str = "csv", **filters: Any) -
 async def exported(caller: Caller, kind: str, format_: str = "csv", **filters: Any) -> dict[str, Any]:
     """Asks for an export and makes it; the export afterwards."""
     made = await ask(caller, kind, format_, **filters)
-    assert await run(exporter_of(caller), caller.workspace_id, UUID(made["id"]))
-    done: dict[str, Any] = await caller.ok("GET", f"/v1/exports/{made['id']}")
-    return done
+    await run(exporter_of(caller), caller.workspace_id, UUID(made["id"]))
+
+    async def done() -> dict[str, Any] | None:
+        found: dict[str, Any] = await caller.ok("GET", f"/v1/exports/{made['id']}")
+        return found if found["status"] not in {"queued", "running"} else None
+
+    # Where a worker runs, it may have taken the export first.
+    found = await eventually(done)
+    assert found is not None
+    return found
 
 
 async def content(caller: Caller, done: Mapping[str, Any]) -> bytes:
