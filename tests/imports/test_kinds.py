@@ -9,7 +9,7 @@ from typing import Any
 import openpyxl
 import pytest
 
-from services.api.imports import batch
+from services.api.imports import writing
 from tests.imports.support import SIMPLE, errors_of, finish, imported, table, upload
 from tests.support.caller import Caller
 
@@ -132,7 +132,7 @@ async def test_what_another_records_meanwhile_is_changed_not_refused(
     admin: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A call wins the race for the same external id: the row changes what the call has made."""
-    real, made = batch._make, []
+    real, made = writing.make, []
 
     async def raced(*given: Any) -> None:
         if not made:
@@ -140,7 +140,7 @@ async def test_what_another_records_meanwhile_is_changed_not_refused(
             made.append(await admin.ok("POST", "/v1/customers", body))
         await real(*given)
 
-    monkeypatch.setattr(batch, "_make", raced)
+    monkeypatch.setattr(writing, "make", raced)
     done = await imported(admin, table("1,By a file,,", "2,Other,,", header="id,name,phone,tier"), CUSTOMERS)
     assert done["status"] == "succeeded", await errors_of(admin, done)
     row = await admin.ok("GET", f"/v1/customers/{made[0]['id']}")
@@ -214,7 +214,7 @@ async def test_a_refused_row_of_an_earlier_batch_holds_up_none_of_a_later_one(
     from services.api.imports import line, staging
 
     monkeypatch.setattr(line, "PATIENCE_SECONDS", 0.01)
-    real = batch._records
+    real = writing._records
     stage = list(staging.STANDING).index("stage_id") - len(staging.STANDING)
 
     def with_a_wrong_row(job: Any, rows: Any, *given: Any) -> Any:
@@ -227,7 +227,7 @@ async def test_a_refused_row_of_an_earlier_batch_holds_up_none_of_a_later_one(
         return records, steps
 
     await imported(admin, table("0,Known,Acme,Ann Lee,1,Talk,,"))
-    monkeypatch.setattr(batch, "_records", with_a_wrong_row)
+    monkeypatch.setattr(writing, "_records", with_a_wrong_row)
     queued = await upload(admin, table(*(f"{n},Deal,Acme,Ann Lee,1,Talk,," for n in range(1, 31))))
     done = await finish(admin, queued.json()["id"], import_batch=10)
     assert (done["rows_imported"], done["rows_failed"]) == (29, 1)

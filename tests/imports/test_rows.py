@@ -340,9 +340,9 @@ async def test_attributes_are_checked_and_kept(admin: Caller) -> None:
 async def test_a_row_the_database_refuses_is_found_among_the_others(
     admin: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from services.api.imports import batch, staging
+    from services.api.imports import staging, writing
 
-    real = batch._records
+    real = writing._records
     stage = list(staging.STANDING).index("stage_id") - len(staging.STANDING)
 
     def with_a_wrong_row(job: Any, rows: Any, *given: Any) -> Any:
@@ -354,7 +354,7 @@ async def test_a_row_the_database_refuses_is_found_among_the_others(
                 records[place] = tuple(record)
         return records, steps
 
-    monkeypatch.setattr(batch, "_records", with_a_wrong_row)
+    monkeypatch.setattr(writing, "_records", with_a_wrong_row)
     done = await imported(admin, table(*(f"{n},Name {n},Acme,Ann Lee,1,Talk,," for n in range(1, 10))))
     assert (done["rows_imported"], done["rows_failed"]) == (8, 1)
     assert [(row, code) for row, _, code in await errors_of(admin, done)] == [(5, "unknown_reference")]

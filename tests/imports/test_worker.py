@@ -124,12 +124,13 @@ async def test_a_running_import_is_cancelled_between_two_batches(
     queued = (await upload(admin, many(100))).json()
     real, batches = execution.batch.apply, 0
 
-    async def counted(*given: Any) -> None:
+    async def counted(*given: Any) -> int:
         nonlocal batches
         batches += 1
-        await real(*given)
+        written: int = await real(*given)
         if batches == 3:
             await admin.ok("POST", f"/v1/imports/{queued['id']}:cancel")
+        return written
 
     monkeypatch.setattr(execution.batch, "apply", counted)
     done = await finish(admin, queued["id"], import_batch=10)
@@ -141,14 +142,15 @@ async def test_a_lost_lease_writes_nothing_more(admin: Caller, monkeypatch: pyte
     queued = (await upload(admin, many(50))).json()
     real = execution.batch.apply
 
-    async def robbed(*given: Any) -> None:
-        await real(*given)
+    async def robbed(*given: Any) -> int:
+        written: int = await real(*given)
         async with admin.state.database.transaction(admin.workspace_id) as tx:
             await tx.connection.execute(
                 "UPDATE sales.imports SET lease_token = $2, lease_until = now() WHERE id = $1",
                 UUID(queued["id"]),
                 new_id(),
             )
+        return written
 
     monkeypatch.setattr(execution.batch, "apply", robbed)
     left = await finish(admin, queued["id"], import_batch=10)

@@ -14,19 +14,19 @@ import asyncpg
 import structlog
 
 from services.api.attributes.values import DEFINITIONS
-from services.api.errors import FieldError
-from services.api.handlers import from_database
-from services.api.imports import batch, lease
-from services.api.imports.batch import Job
+from services.api.imports import batch, lease, staging, trial
 from services.api.imports.course import Process
 from services.api.imports.documents import check_document
+from services.api.imports.job import Job
 from services.api.imports.line import Line, TooEarly, Turn
 from services.api.imports.mapping import Mapping
+from services.api.imports.parts import Attempt, is_contested, is_of_a_row, without_doubles
 from services.api.imports.plan import Parsed, Plan
 from services.api.imports.reach import find_actor
 from services.api.imports.readers import Unreadable, open_source
 from services.api.imports.references import References
 from services.api.imports.survey import survey
+from services.api.imports.writing import check_count
 from services.api.jobs.settings import WorkerSettings
 from services.api.processes import service as processes
 from shared import telemetry
@@ -100,14 +100,17 @@ class Execution:
         source = await asyncio.to_thread(open_source, self._file, self._held["format"], self._mapping.file)
         rows = source.rows
         size = self._worker.settings.import_batch
-        first = min(size, FIRST_BATCH)
+        dry = self._held["dry_run"]
+        overlaps = self._overlaps(job)
+        first = min(size, FIRST_BATCH) if overlaps else size
         reading = asyncio.create_task(asyncio.to_thread(self._next, job.plan, rows, first, self._row))
-        line = Line(overlaps=self._overlaps(job))
+        line = Line(overlaps=overlaps)
         try:
             while parsed := await reading:
                 # The next rows are read while these are written.
                 reading = asyncio.create_task(asyncio.to_thread(self._next, job.plan, rows, size))
-                for part in _without_doubles(parsed):
+                # A dry run divides its batches within their transaction.
+                for part in [parsed] if dry else without_doubles(parsed):
                     turn = await line.enter(row.key for row in part)
                     line.begin(turn, self._import(job, part, turn))
                 if self._worker.stopping:
@@ -186,9 +189,9 @@ class Execution:
                 await asyncio.sleep(0.05 * 2**attempt)
                 continue
             except asyncpg.PostgresError as error:
-                if _is_contested(error) and attempt < MOST_TRIES - 1:
+                if is_contested(error) and attempt < MOST_TRIES - 1:
                     continue
-                if not _is_of_a_row(error):
+                if not (is_of_a_row(error) or is_contested(error)):
                     raise
                 await self._refused(job, rows, turn, error)
             return
@@ -198,9 +201,7 @@ class Execution:
         await turn.come(however_long=True)
         hopeful = [row for row in rows if not row.errors]
         if len(rows) == 1:
-            problem = from_database(error)
-            general = FieldError(pointer="", code=problem.code, message=problem.detail)
-            rows[0].errors.append(problem.errors[0] if problem.errors else general)
+            rows[0].errors.append(trial.as_error(error))
             await self._import(job, rows, turn)
             return
         log.info("import_batch_halved", import_id=str(self._held["id"]), rows=len(hopeful), error=str(error))
@@ -210,27 +211,23 @@ class Execution:
 
     async def _once(self, job: Job, rows: list[Parsed], turn: Turn) -> None:
         dry = self._held["dry_run"]
-        before = [len(row.errors) for row in rows]
         references = job.references.branch()
-        try:
+        with Attempt(rows):
             async with self._transaction() as tx:
                 if dry:
-                    await tx.connection.execute("SAVEPOINT trial")
-                process = await self._process_of(tx, job)
-                await batch.apply(tx, job, references, rows, process, turn)
-                if dry:
+                    await tx.connection.execute(f"{staging.PREPARE}; SAVEPOINT trial")
+                    written = await trial.attempt(tx, job, rows, await self._process_of(tx, job), turn)
                     await tx.connection.execute("ROLLBACK TO SAVEPOINT trial")
                     tx.effects.clear()
-                failed = [row for row in rows if row.errors]
+                else:
+                    process = await self._process_of(tx, job)
+                    written = await batch.apply(tx, job, references, rows, process, turn)
+                failed = sum(bool(row.errors) for row in rows)
+                # What is counted is what the database has counted, and every other row has said why.
+                check_count("rows without errors", len(rows) - failed, written)
                 await self._keep_errors(tx, [row for row in rows if row.errors or row.notes])
-                counts = {"read": len(rows), "failed": len(failed), "imported": len(rows) - len(failed)}
+                counts = {"read": len(rows), "failed": failed, "imported": written}
                 cancelled = await self._progress(tx, checkpoint={"row": rows[-1].number}, **counts)
-        except BaseException:
-            # What the attempt found wrong may have been only its own circumstances.
-            for row, count in zip(rows, before, strict=True):
-                del row.errors[count:]
-                row.notes.clear()
-            raise
         self.has_moved = True
         if not dry:
             references.keep(made=True)
@@ -285,29 +282,3 @@ class Execution:
 
 def _subject(mapping: Mapping) -> str:
     return {"opportunities": "opportunity", "customers": "customer"}.get(mapping.kind, "")
-
-
-def _is_of_a_row(error: asyncpg.PostgresError) -> bool:
-    """Whether it is what a row says that the database refuses, and not the circumstances."""
-    refusals = (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError)
-    return isinstance(error, refusals) or (error.sqlstate or "").startswith("SX")
-
-
-def _is_contested(error: asyncpg.PostgresError) -> bool:
-    """Whether somebody else has just recorded what a row names: it is found at the next try, and changed."""
-    constraint = getattr(error, "constraint_name", None) or ""
-    return isinstance(error, asyncpg.UniqueViolationError) and constraint.endswith(("_external", "_email"))
-
-
-def _without_doubles(rows: list[Parsed]) -> Iterator[list[Parsed]]:
-    """The rows in parts in which no key comes twice: the later one changes what the earlier one made."""
-    part: list[Parsed] = []
-    keys: set[str] = set()
-    for row in rows:
-        if row.key and row.key in keys:
-            yield part
-            part, keys = [], set()
-        keys.add(row.key)
-        part.append(row)
-    if part:
-        yield part

@@ -27,6 +27,8 @@ from shared.tenancy import Principal
 
 MOST_KEPT = 200_000
 _PLACEHOLDER = "placeholder:"
+# Where rows hold what they name and what may have to be made.
+_COLUMNS = ("customer_id", "product_id", "owner_id", "member_id")
 CUSTOMERS = sql(
     "SELECT coalesce(v.id, c.id) AS id, c.name, c.sort_key, c.owner_id, c.external_id,"
     " CASE WHEN v.id IS NULL THEN c.deleted_at ELSE v.deleted_at END AS deleted_at"
@@ -89,6 +91,10 @@ class Found:
         self.fresh[key] = id_
         self.made.add(key)
 
+    def forget(self, key: str) -> None:
+        del self.fresh[key]
+        self.made.discard(key)
+
     def keep(self, *, made: bool) -> None:
         """Remembers for later batches what was found, and what was `made` if that is committed."""
         if len(self.known) > MOST_KEPT:
@@ -100,12 +106,13 @@ class Found:
 
 @dataclass(slots=True)
 class Made:
-    """A record that a batch makes because rows name it; `values` are columns of its table."""
+    """A record that a batch makes because rows name it, `row` first; `values` are columns of its table."""
 
     id: UUID
     key: str
     values: dict[str, Any]
     occurred_at: datetime | None
+    row: Parsed
 
 
 class References:
@@ -118,11 +125,19 @@ class References:
         self._found = {name: Found() for name in ("customer", "owner", "product")}
         self.new_customers: list[Made] = []
         self.new_products: list[Made] = []
+        self.new_members: list[Made] = []
 
     def branch(self) -> References:
         """The same knowledge for another attempt or batch, which makes what it makes by itself."""
         other = References(self._mapping, self._pointers, self._actor)
         other._found = {name: Found(found.known) for name, found in self._found.items()}
+        return other
+
+    def apart(self) -> References:
+        """A branch whose knowledge comes back to nobody: of what is undone nothing may be kept."""
+        other = self.branch()
+        for found in other._found.values():
+            found.known = found.known.copy()
         return other
 
     @property
@@ -134,6 +149,37 @@ class References:
         """What was found is certain at once; what was made, only after the commit."""
         for found in self._found.values():
             found.keep(made=made)
+
+    def settle(self, rows: Iterable[Parsed]) -> None:
+        """Forgets what is to be made and none of these rows names: one that is refused makes nothing."""
+        if not (self.new_customers or self.new_products or self.new_members):
+            return
+        first: dict[Any, Parsed] = {}
+        for row in rows:
+            for column in _COLUMNS:
+                first.setdefault(row.values.get(column), row)
+        self.new_customers = self._settled("customer", self.new_customers, first)
+        self.new_products = self._settled("product", self.new_products, first)
+        self.new_members = self._settled("owner", self.new_members, first)
+
+    def _settled(self, kind: str, made: list[Made], first: dict[Any, Parsed]) -> list[Made]:
+        kept: list[Made] = []
+        for each in made:
+            row = first.get(each.id)
+            if row is None:
+                self._found[kind].forget(each.key)
+                continue
+            if row is not each.row:
+                # The row that named it first is refused, and says nothing about it.
+                if "owner_id" in each.values:
+                    each.values["owner_id"] = row.values.get("owner_id") if self._owned else None
+                each.occurred_at = row.values.get("occurred_at")
+            kept.append(each)
+        return kept
+
+    @property
+    def _owned(self) -> bool:
+        return self._mapping.customer is not None and self._mapping.customer.owned
 
     async def resolve(self, tx: Tx, rows: list[Parsed], known: Collection[str]) -> None:
         """Sets `values[…_id]` of every row; what can't be found is an error of the row.
@@ -174,13 +220,13 @@ class References:
         unknown = self._unknown("owner", rows)
         if unknown:
             members = await tx.rows(MEMBERS, source=self._mapping.source)
-            made: list[tuple[UUID, Named]] = []
-            for key, (named, _) in unknown.items():
+            for key, (named, row) in unknown.items():
                 match = _match(named, members, "member")
                 if match is None and reference is not None and reference.missing == "create":
-                    member_id = new_id()
-                    made.append((member_id, named))
-                    found.make(key, member_id)
+                    said = {"name": named.name or named.email, "email": named.email}
+                    made = Made(new_id(), key, said, None, row)
+                    self.new_members.append(made)
+                    found.make(key, made.id)
                 elif match is None:
                     if reference is None or reference.missing == "refuse":
                         found.fresh[key] = Wrong("unknown_reference", f"“{key}” is no member")
@@ -190,7 +236,6 @@ class References:
                     found.fresh[key] = plain(match["id"])
                 else:
                     found.fresh[key] = Wrong("unknown_reference", f"“{key}” is no active member who sells")
-            await self._make_members(tx, made)
         self._assign(rows, "owner", "member_id" if self._mapping.kind == "interactions" else "owner_id")
 
     def _check_owners(self, rows: list[Parsed], known: Collection[str]) -> None:
@@ -200,22 +245,25 @@ class References:
             if owner_id is not None and row.key not in known and not self._actor.may_see_owner(owner_id):
                 self._complain(row, "owner", Wrong("out_of_reach", "is outside your team"))
 
-    async def _make_members(self, tx: Tx, made: list[tuple[UUID, Named]]) -> None:
+    async def make_members(self, tx: Tx) -> None:
+        """Writes the members that rows name and that were not there, and tells of them."""
+        made = self.new_members
         if not made:
             return
         await tx.run(
             MAKE_MEMBERS,
             source=self._mapping.source,
-            ids=[id_ for id_, _ in made],
-            names=[named.name or named.email for _, named in made],
-            emails=[named.email for _, named in made],
-            keys=[named.key for _, named in made],
+            ids=[each.id for each in made],
+            names=[each.values["name"] for each in made],
+            emails=[each.values["email"] for each in made],
+            keys=[each.key for each in made],
             now=tx.now,
         )
-        for id_, _ in made:
-            tx.effects.emit(Event("member.created", "member", id_, tx.now, {"id": id_, "role": "rep"}, 1))
+        for each in made:
+            told = {"id": each.id, "role": "rep"}
+            tx.effects.emit(Event("member.created", "member", each.id, tx.now, told, 1))
             changes = {"name": None, "role": [None, "rep"]}
-            tx.effects.audit.append(AuditEntry("member.created", "member", id_, 1, changes))
+            tx.effects.audit.append(AuditEntry("member.created", "member", each.id, 1, changes))
 
     async def _products(self, tx: Tx, rows: list[Parsed]) -> None:
         reference, found = self._mapping.product, self._found["product"]
@@ -223,14 +271,14 @@ class References:
         if unknown and reference is not None:
             names = [named.name.lower() for named, _ in unknown.values() if named.name]
             known = await tx.rows(PRODUCTS, source=self._mapping.source, keys=list(unknown), names=names)
-            for key, (named, _) in unknown.items():
+            for key, (named, row) in unknown.items():
                 match = _match(named, known, "product")
                 if isinstance(match, Wrong):
                     found.fresh[key] = match
                 elif match is not None:
                     found.fresh[key] = plain(match["id"])
                 elif reference.missing == "create":
-                    made = Made(new_id(), key, {"name": named.name or key}, None)
+                    made = Made(new_id(), key, {"name": named.name or key}, None, row)
                     self.new_products.append(made)
                     found.make(key, made.id)
                 elif reference.missing == "refuse":
@@ -240,6 +288,9 @@ class References:
     async def _opportunities(self, tx: Tx, rows: list[Parsed]) -> dict[UUID, UUID]:
         """Whose the opportunities are that these rows name: opportunity → customer."""
         reference = self._mapping.opportunity
+        for row in rows:
+            # Every row says something of every column: those of a batch are the ones of its first row.
+            row.values["opportunity_id"] = None
         keys = {named.external_id for row in rows if (named := row.references.get("opportunity"))}
         if reference is None or not keys:
             return {}
@@ -341,9 +392,9 @@ class References:
             return Wrong("unknown_reference", f"“{key}” is no customer")
         if row.errors:
             return None
-        owner_id = row.values.get("owner_id") if reference.owned else None
+        owner_id = row.values.get("owner_id") if self._owned else None
         values = {"name": named.name, "sort_key": sorting, "owner_id": owner_id}
-        made = Made(new_id(), key, values, row.values.get("occurred_at"))
+        made = Made(new_id(), key, values, row.values.get("occurred_at"), row)
         self.new_customers.append(made)
         return made.id
 

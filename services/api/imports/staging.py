@@ -83,6 +83,10 @@ PREPARE = "; ".join(
 )
 
 
+# Between two parts of one transaction; otherwise its end does so.
+EMPTY = "TRUNCATE " + ", ".join((*(stage_table(kind) for kind in KINDS.values()), "import_steps", "import_contacts_of"))
+
+
 # Who passed an imported milestone is not known; who imported it stands in the audit trail.
 _RECORD = (
     "INSERT INTO sales.transitions (workspace_id, id, opportunity_id, action, stage_id, passage_id, reason, criteria,"
@@ -132,7 +136,10 @@ def insert_new(kind: Kind, columns: tuple[str, ...]) -> Query:
 
 @lru_cache(maxsize=512)
 def update_changed(kind: Kind, columns: tuple[str, ...], hidden: tuple[str, ...]) -> Query:
-    """Updates the staged rows that exist and say something else, and notes in the staging table what changed."""
+    """Updates the staged rows that exist and say something else, and notes in the staging table what changed.
+
+    Gives the number of those that exist.
+    """
     sets = {
         name: f"coalesce(s.{name}, t.{name})" if name in _KEPT_WHERE_EMPTY else f"s.{name}"
         for name in columns
@@ -160,12 +167,14 @@ WITH before AS MATERIALIZED (
   WHERE {own} AND NOT s.is_new
     AND (ROW({before}) IS DISTINCT FROM ROW({after}) OR t.deleted_at IS NOT NULL)
   RETURNING t.id, to_jsonb(t) AS is_now
-)
-UPDATE {stage_table(kind)} s SET changed = true, changes = (
+), noted AS (
+  UPDATE {stage_table(kind)} s SET changed = true, changes = (
   SELECT jsonb_object_agg(k.name, CASE WHEN k.name = ANY (CAST(ARRAY[{secret}] AS text[])) THEN 'null'::jsonb
       ELSE jsonb_build_array(b.was -> k.name, u.is_now -> k.name) END)
   FROM unnest(CAST(ARRAY[{shown}] AS text[])) AS k(name)
   WHERE b.was -> k.name IS DISTINCT FROM u.is_now -> k.name)::text
 FROM updated u JOIN before b ON b.id = u.id WHERE s.id = u.id
+)
+SELECT count(*) FROM before
 """
     )
