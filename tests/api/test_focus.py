@@ -49,7 +49,7 @@ async def test_before_anything_is_judged_every_seat_is_empty(admin: Caller) -> N
         ("limit=many", "?limit"),
         ("owner_id=nobody", "?owner_id"),
         ("colour=red", "?colour"),
-        ("band=track&within=track", "?"),
+        ("band=track&within=track", "?within"),
         ("cursor=abc", "?cursor"),
     ],
 )

@@ -51,12 +51,13 @@ async def test_a_wrong_member_is_refused_with_its_place(
 
 
 async def test_a_change_of_capacity_has_the_seats_filled_again(admin: Caller, as_api: asyncpg.Connection) -> None:
-    made = await admin.ok("POST", "/v1/members", REP)
-    path = f"/v1/members/{made['id']}"
+    member_id = str((await admin.member("rep")).member_id)  # as they are when all is judged
+    path = f"/v1/members/{member_id}"
     assert (await admin.ok("PATCH", path, {"name": "Li Nan"}))["version"] == 2
-    assert ("owner", made["id"]) not in await marked(as_api, admin)
-    assert (await admin.ok("PATCH", path, {"engage_capacity": None}))["engage_capacity"] is None
-    assert ("owner", made["id"]) in await marked(as_api, admin)
+    assert ("owner", member_id) not in await marked(as_api, admin)
+    assert (await admin.ok("PATCH", path, {"engage_capacity": 8}))["engage_capacity"] == 8
+    assert ("owner", member_id) in await marked(as_api, admin)
+    await admin.ok("PATCH", path, {"monitor_capacity": 200})
     nested = await admin.patch(path, {"track_capacity": 300})
     assert nested.json()["errors"][0]["code"] == "not_nested"
     assert (await admin.patch(path, {"name": "x"}, headers={"If-Match": '"1"'})).status_code == 412

@@ -50,6 +50,8 @@ async def test_null_and_clear_set_the_default_again(admin: Caller) -> None:
     assert after["capacities"]["track"] == 100
     replaced = await admin.ok("PUT", PATH, {"pin_limit": 1})
     assert (replaced["pin_limit"], replaced["reopen_days"], replaced["rates"]) == (1, 90, {})
+    document = await admin.ok("GET", "/openapi.json")
+    assert "rates of exchange that are" in document["paths"][PATH]["put"]["description"]
     assert (await admin.patch(PATH, {"clear": ["colour"]})).json()["errors"][0]["pointer"] == "/clear"
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from services.api.filters import after, by_text, by_time, equals
-from services.api.owners import OWNING_ROLES
 from services.api.resources import Resource
 from services.api.wire import columns
 from shared.db import Row
-from shared.effects import Mark
 from shared.models import members
 
 CAPACITIES = ("engage_capacity", "track_capacity", "monitor_capacity")
@@ -25,18 +22,12 @@ def wire(row: Row) -> dict[str, Any]:
     return columns(row, _SHOWN)
 
 
-def marks(row: Row) -> Iterable[Mark]:
-    """Whoever may own is triaged, also before owning anything: that tells what they lack."""
-    return [Mark("owner", row["id"])] if row["active"] and row["role"] in OWNING_ROLES else []
-
-
 MEMBERS = Resource(
     name="member",
     path="/v1/members",
     table=members,
     wire=wire,
     personal=lambda _: PERSONAL,
-    marks=marks,
     default_sort="name",
     sorts={
         "name": by_text(members.c.name, "name"),

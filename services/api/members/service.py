@@ -13,9 +13,11 @@ from services.api.members.resource import CAPACITIES, MEMBERS
 from services.api.members.schemas import MemberCreate, MemberPatch, MemberUpsert
 from services.api.opportunities.handover import END_PINS
 from services.api.opportunities.resource import OPPORTUNITIES
+from services.api.owners import OWNING_ROLES
 from services.api.resources import changes_of
 from services.api.wire import check_if_match
 from shared.db import Row, Tx, sql
+from shared.effects import Mark
 from shared.tenancy import Principal
 
 # Two administrators who demote each other at one moment must not both succeed.
@@ -34,7 +36,9 @@ RELEASE = sql(
 async def create(tx: Tx, body: MemberCreate) -> Row:
     values = body.model_dump(exclude_none=True)
     check_capacities(values)
-    return await resources.create(tx, MEMBERS, values)
+    row = await resources.create(tx, MEMBERS, values)
+    _mark(tx, row)
+    return row
 
 
 async def patch(tx: Tx, principal: Principal, id_: UUID, body: MemberPatch, if_match: str | None) -> Row:
@@ -68,7 +72,16 @@ async def _apply(tx: Tx, before: Row, changes: dict[str, Any]) -> Row:
         await tx.run(ONE_AT_A_TIME)
         if not await tx.value(OTHER_ADMINS, member_id=before["id"]):
             raise Conflict("This is the last active administrator: name another one first.")
-    return await resources.change(tx, MEMBERS, before, changes)
+    row = await resources.change(tx, MEMBERS, before, changes)
+    if any(row[name] != before[name] for name in ("active", "role", *CAPACITIES)):
+        _mark(tx, row, before)
+    return row
+
+
+def _mark(tx: Tx, *rows: Row) -> None:
+    """Whoever may own, or might, is triaged, also before owning anything: that tells what they lack."""
+    if any(row["role"] in OWNING_ROLES for row in rows):
+        tx.effects.mark(Mark("owner", rows[0]["id"]))
 
 
 def _administers(member: Mapping[str, Any]) -> bool:
