@@ -37,6 +37,8 @@ SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] %q%u@%d ",
+    # Statements hold what people wrote: no log is the place for it.
+    "log_min_error_statement": "panic",
     "cluster_name": "sixteen",
 }
 # For a cluster that is thrown away: a crash of the machine may lose it, `kill -9` of PostgreSQL may not. That is why

@@ -66,6 +66,21 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS $$
 $$
 """
 
+# Volatile, so that it sees what was committed while the lock before it was waited for.
+REFUSE_ANSWERED = """
+CREATE FUNCTION sales.refuse_answered(in_workspace uuid, in_digest bytea) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+  IF EXISTS (SELECT FROM sales.idempotency_keys k WHERE k.workspace_id = in_workspace AND k.digest = in_digest) THEN
+    RAISE EXCEPTION 'answered before' USING ERRCODE = 'SX100';
+  END IF;
+END $$
+"""
+FUNCTIONS = {
+    "events.write_effects(jsonb)": WRITE_EFFECTS,
+    "sales.refuse_answered(uuid, bytea)": REFUSE_ANSWERED,
+}
+
 
 def upgrade() -> None:
     op.execute("ALTER TABLE events.outbox ADD COLUMN version smallint DEFAULT 1 NOT NULL")
@@ -92,15 +107,17 @@ def upgrade() -> None:
     op.execute("REVOKE ALL ON FUNCTION events.settle_restored() FROM PUBLIC")
     op.execute("GRANT EXECUTE ON FUNCTION events.settle_restored() TO sixteen_api")
     protect("events.stream_tickets", "SELECT, INSERT, DELETE TO sixteen_api")
-    op.execute(WRITE_EFFECTS)
-    op.execute("REVOKE ALL ON FUNCTION events.write_effects(jsonb) FROM PUBLIC")
-    op.execute("GRANT EXECUTE ON FUNCTION events.write_effects(jsonb) TO sixteen_api")
+    for signature, function in FUNCTIONS.items():
+        op.execute(function)
+        op.execute(f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC")
+        op.execute(f"GRANT EXECUTE ON FUNCTION {signature} TO sixteen_api")
 
 
 def downgrade() -> None:
     op.execute("DROP FUNCTION events.settle_restored()")
     op.execute("DROP POLICY settled ON events.outbox")
-    op.execute("DROP FUNCTION events.write_effects(jsonb)")
+    for signature in FUNCTIONS:
+        op.execute(f"DROP FUNCTION {signature}")
     op.drop_table("stream_tickets", schema="events")
     op.drop_index("ix_outbox_subject", "outbox", schema="events")
     op.execute(

@@ -53,13 +53,11 @@ def upgrade() -> None:
         _of_member("member_identities"),
         schema="sales",
     )
-    one_of_each = {"schema": "sales", "unique": True}
-    op.create_index(
-        "uq_member_identities_subject", "member_identities", ["workspace_id", "issuer", "subject"], **one_of_each
-    )
-    op.create_index(
-        "uq_member_identities_member", "member_identities", ["workspace_id", "member_id", "issuer"], **one_of_each
-    )
+    for name, columns in (
+        ("uq_member_identities_subject", ["workspace_id", "issuer", "subject"]),
+        ("uq_member_identities_member", ["workspace_id", "member_id", "issuer"]),
+    ):
+        op.create_index(name, "member_identities", columns, schema="sales", unique=True)
     op.create_index("ix_member_identities_person", "member_identities", ["issuer", "subject"], schema="sales")
     op.create_table(
         "sessions",

@@ -55,6 +55,13 @@ REPLAY = sql(
 )
 
 
+ANSWERED = "SX100"
+
+
+class AnsweredBefore(Exception):
+    """The request's Idempotency-Key has its answer already."""
+
+
 class EdgeTx(Tx):
     """The transaction of one request."""
 
@@ -161,18 +168,14 @@ def _refuse_query(request: Request) -> None:
 
 
 async def _leave(request: Request, error: Exception | None = None) -> Response | None:
-    """Rolls back and gives the connection up.
-
-    A request that fails under an Idempotency-Key may be one that was answered before: repeated, a transition is
-    refused and a create finds the key taken. Then what was answered is the answer again.
-    """
+    """Rolls back and gives the connection up. What was answered before under the request's key is the answer again."""
     tx: EdgeTx | None = request.scope.pop("sixteen.tx", None)
     if tx is None:
         return None
     state: State = request.app.state.sixteen
     try:
         await rollback(tx.connection)
-        if error is None or tx.digest is None or isinstance(error, RequestInFlight | asyncpg.LockNotAvailableError):
+        if not isinstance(error, AnsweredBefore):
             return None
         await db.begin(tx.connection, tx.workspace_id)
         row = await tx.row(REPLAY, digest=tx.digest)
@@ -274,6 +277,10 @@ async def begin(request: Request) -> Tx:
         await db.begin(connection, principal.workspace_id, *hold_key(tx))
     except asyncpg.LockNotAvailableError:
         raise RequestInFlight from None
+    except asyncpg.PostgresError as error:
+        if error.sqlstate == ANSWERED:
+            raise AnsweredBefore from None
+        raise
     return tx
 
 
@@ -299,12 +306,14 @@ async def request_hash(request: Request) -> bytes:
 def hold_key(tx: EdgeTx) -> list[str]:
     """Holds the key for this transaction: a second request with it waits a moment for the first.
 
-    The work is then done as though the key were new. Its row is written with the effects; where it stands already,
-    the unique key refuses it, everything is rolled back, and the first answer is given again.
+    Where the key was answered before, beginning fails at once: a statement that fails later may be logged whole by
+    the server, with all the words of its effects. The key's row is written with these.
     """
-    lock = int.from_bytes(hashlib.sha256(tx.workspace_id.bytes + (tx.digest or b"")).digest()[:8], "big", signed=True)
+    digest = tx.digest or b""
+    lock = int.from_bytes(hashlib.sha256(tx.workspace_id.bytes + digest).digest()[:8], "big", signed=True)
     within = "set_config('lock_timeout', '{}', true)"
-    return [within.format("2s"), f"pg_advisory_xact_lock({lock})", within.format("0")]
+    refuse = f"sales.refuse_answered('{tx.workspace_id}', '\\x{digest.hex()}')"
+    return [within.format("2s"), f"pg_advisory_xact_lock({lock})", within.format("0"), refuse]
 
 
 EdgeTransaction = Annotated[Tx, Depends(begin)]
