@@ -16,7 +16,7 @@ from services.api.exports.resource import EXPORTS
 from services.api.pagination import Page
 from services.api.routing import IfMatch, Router
 from services.api.state import State
-from services.api.wire import answer, etag, one
+from services.api.wire import answer, etag, is_known, not_modified, one
 from shared.queue import API_QUEUE, WORK
 from shared.tenancy import Principal
 
@@ -88,6 +88,8 @@ async def get_export_content(request: Request, principal: ExportsRead, tx: EdgeT
     """
     state: State = request.app.state.sixteen
     row = await service.fetch_file(tx, principal, id)
+    if is_known(request, etag(row["version"])):
+        return not_modified(etag(row["version"]))
     name = f"{row['kind']}-{row['recorded_at']:%Y%m%d-%H%M%S}.{row['format']}"
     headers = {
         "Content-Disposition": f'attachment; filename="{name}"',

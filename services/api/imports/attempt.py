@@ -16,12 +16,16 @@ import structlog
 from services.api.errors import Problem
 from services.api.imports import lease
 from services.api.imports.execution import Cancelled, Execution, Stopped, Worker
-from services.api.imports.readers import Unreadable
+from services.api.imports.readers import Unreadable, cut
 from shared.db import Row
 from shared.effects import AuditEntry, Event
 from shared.outbox import write_effects
 
 log = structlog.get_logger(__name__)
+
+LONGEST_WORDS = 2_000
+# An attempt that kills its process counts, but so does one whose process was killed: many times more are forgiven.
+SILENT_DEATHS = 4
 
 
 async def run(worker: Worker, workspace_id: UUID, import_id: UUID) -> bool:
@@ -43,6 +47,12 @@ async def run(worker: Worker, workspace_id: UUID, import_id: UUID) -> bool:
 
 async def _run(worker: Worker, held: Row) -> None:
     execution: Execution | None = None
+    if held["attempts"] > worker.settings.import_attempts * SILENT_DEATHS:
+        words = (
+            f"{held['attempts'] - 1} attempts ended without a word, as one does that needs more memory than there is."
+        )
+        await _finish(worker, held, "failed", {"pointer": "", "code": "gave_up", "message": words})
+        return
     try:
         with tempfile.TemporaryFile() as file:
             execution = Execution(worker, held, file)
@@ -53,11 +63,9 @@ async def _run(worker: Worker, held: Row) -> None:
     except Stopped:
         await _release(worker, held)
     except Unreadable as error:
-        problem = {"pointer": error.pointer, "code": error.code, "message": error.message}
-        await _finish(worker, held, "failed", problem)
+        await _fail(worker, held, error.pointer, error.code, error.message)
     except Problem as error:
-        problem = {"pointer": "/mapping", "code": error.code, "message": error.detail}
-        await _finish(worker, held, "failed", problem)
+        await _fail(worker, held, "/mapping", error.code, error.detail)
     except lease.LeaseLost:
         raise
     except Exception as error:
@@ -68,6 +76,25 @@ async def _run(worker: Worker, held: Row) -> None:
             await _finish(worker, held, "failed", {"pointer": "", "code": "gave_up", "message": words})
         else:
             await _release(worker, held)
+
+
+async def _fail(worker: Worker, held: Row, pointer: str, code: str, message: str) -> None:
+    """Ends the import with words that may quote the file; where they can't be kept, with words that don't."""
+    try:
+        await _finish(worker, held, "failed", {"pointer": _kept(pointer), "code": code, "message": _kept(message)})
+    except lease.LeaseLost:
+        raise
+    except Exception as error:
+        if _is_outage(error):
+            raise
+        log.exception("import_problem_not_kept", import_id=str(held["id"]), workspace_id=str(held["workspace_id"]))
+        words = "The file can't be imported, and what is wrong with it can't be written down."
+        await _finish(worker, held, "failed", {"pointer": "", "code": code, "message": words})
+
+
+def _kept(text: str) -> str:
+    """What a database holds and a reader bears: neither NUL nor halves of characters, and not without end."""
+    return cut(text.replace("\x00", "").encode("utf-8", "replace").decode(), LONGEST_WORDS)
 
 
 def _is_outage(error: Exception) -> bool:

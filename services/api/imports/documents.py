@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -11,8 +12,12 @@ from pydantic import ValidationError
 from services.api.errors import FieldError, Invalid, invalid
 from services.api.imports.kinds import check_mapping
 from services.api.imports.mapping import DATE_FORMAT, Mapping
+from services.api.imports.readers import cut
 
 MOST_BYTES = 1_000_000
+MOST_ERRORS = 100
+# Of a name in a pointer, and of words that may quote the document.
+_LONGEST_NAME, _LONGEST_WORDS = 200, 500
 _OBJECT = "must be an object: names with their values"
 _WORDS = {
     "missing": "is missing",
@@ -101,7 +106,7 @@ def _told(document: dict[str, Any], error: ValidationError) -> list[FieldError]:
     places: dict[str, list[Any]] = {}
     for item in error.errors():
         places.setdefault(_pointer(document, item["loc"], missing=item["type"] == "missing"), []).append(item)
-    return [_field_error(pointer, items) for pointer, items in places.items()]
+    return [_field_error(pointer, items) for pointer, items in islice(places.items(), MOST_ERRORS)]
 
 
 def _field_error(pointer: str, items: list[Any]) -> FieldError:
@@ -113,7 +118,7 @@ def _field_error(pointer: str, items: list[Any]) -> FieldError:
     if len(words) > 1:
         words = [each.removeprefix("must be ") for each in words]
         words = [f"must be {', '.join(words[:-1])} or {words[-1]}"]
-    return FieldError(pointer=pointer, code=code, message=f"This {words[0]}.")
+    return FieldError(pointer=pointer, code=code, message=f"This {cut(words[0], _LONGEST_WORDS)}.")
 
 
 def _words(item: Any) -> str:
@@ -152,4 +157,6 @@ def _pointer(document: Any, place: tuple[Any, ...], *, missing: bool) -> str:
             here = here[part]
     if missing and place:
         parts.append(place[-1])
-    return "/mapping" + "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)
+    return "/mapping" + "".join(
+        f"/{cut(str(part), _LONGEST_NAME).replace('~', '~0').replace('/', '~1')}" for part in parts
+    )

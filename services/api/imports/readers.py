@@ -10,13 +10,13 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import json
 import re
-import zipfile
-from collections.abc import Iterator
-from contextlib import closing
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
-from itertools import accumulate
+from decimal import Decimal, InvalidOperation
+from itertools import accumulate, islice
 from typing import IO, Any
 
 import orjson
@@ -26,13 +26,23 @@ from services.api.imports.mapping import FileOptions
 LONGEST_FIELD = 1_000_000
 LONGEST_LINE = 10_000_000
 MOST_COLUMNS = 2_000
-# An XLSX is a ZIP: a megabyte of it can unfold into gigabytes.
-MOST_UNPACKED = 1024**3
-MOST_SHARED_STRINGS = 256 * 1024**2
-MOST_ENTRIES = 2_000
+# Of a column's name: a mapping names none that is longer than 200.
+LONGEST_NAME = 1_000
+_QUOTED, _LISTED = 80, 20
 _PIECE = 1024 * 1024
 
 Row = list[Any]
+
+
+def cut(text: str, most: int = _QUOTED) -> str:
+    """A text of the file as a message quotes it."""
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
+def listed(names: Iterable[str], most: int = _LISTED) -> str:
+    """The first of the names, each cut."""
+    first = list(islice(names, most + 1))
+    return ", ".join([cut(name) for name in first[:most]] + (["…"] if len(first) > most else []))
 
 
 class Unreadable(Exception):
@@ -218,20 +228,37 @@ def _check_columns(columns: list[str]) -> None:
         raise Unreadable("/file", "no_header", "The first line names no columns.")
     if len(columns) > MOST_COLUMNS:
         raise Unreadable("/file", "too_many_columns", f"The file has more than {MOST_COLUMNS} columns.")
-    twice = sorted({name for name in columns if name and columns.count(name) > 1})
+    long = next((name for name in columns if len(name) > LONGEST_NAME), None)
+    if long is not None:
+        words = f"The column “{cut(long)}” has a name of {len(long)} characters, at most {LONGEST_NAME} are read."
+        raise Unreadable("/file", "column_name_too_long", words)
+    twice = sorted(name for name, times in Counter(columns).items() if name and times > 1)
     if twice:
-        raise Unreadable("/file", "duplicate_column", f"The header names a column twice: {', '.join(twice[:5])}.")
+        raise Unreadable("/file", "duplicate_column", f"The header names a column twice: {listed(twice, 5)}.")
+
+
+class _AnyColumns(list[str]):
+    """The columns of a file without a row: whichever a mapping names, for no row will ever be read by its place."""
+
+    def index(self, *_: Any) -> int:
+        return 0
 
 
 def _ndjson(file: IO[bytes], options: FileOptions) -> Source:
-    """The columns are those of the first thousand objects; a key that first comes later is not seen."""
+    """The columns are those of the first thousand objects; a key that first comes later is not seen.
+
+    A file without a line is one without rows: nothing in it could name columns.
+    """
     columns: dict[str, int] = {}
+    number = 0
     for number, found in _json_lines(_text(file, options)):
         if isinstance(found, dict):
             for name in found:
                 columns.setdefault(str(name), len(columns))
         if number >= 1000 or len(columns) > MOST_COLUMNS:
             break
+    if not number:
+        return Source(_AnyColumns(), iter(()))
     names = list(columns)
     _check_columns(names or [""])
     return Source(names, _ndjson_rows(_text(file, options), names))
@@ -239,12 +266,7 @@ def _ndjson(file: IO[bytes], options: FileOptions) -> Source:
 
 def _ndjson_rows(text: io.TextIOWrapper, names: list[str]) -> Iterator[tuple[int, Row | Spoilt]]:
     for number, found in _json_lines(text):
-        yield number, found if isinstance(found, Spoilt) else [_plain(found.get(name)) for name in names]
-
-
-def _plain(value: Any) -> Any:
-    """A nested value is read as its JSON text."""
-    return orjson.dumps(value).decode() if isinstance(value, dict | list) else value
+        yield number, found if isinstance(found, Spoilt) else [found.get(name) for name in names]
 
 
 def _json_lines(text: io.TextIOWrapper) -> Iterator[tuple[int, dict[str, Any] | Spoilt]]:
@@ -261,65 +283,45 @@ def _json_lines(text: io.TextIOWrapper) -> Iterator[tuple[int, dict[str, Any] | 
             yield number, Spoilt("malformed_line", f"Line {number} is not valid JSON: {error}.")
             continue
         if isinstance(found, dict):
-            yield number, found
+            yield number, _exact(line, found, number)
         else:
             yield number, Spoilt("malformed_line", f"Line {number} is not a JSON object.")
 
 
 def _xlsx(file: IO[bytes], options: FileOptions) -> Source:
-    import openpyxl
+    # Loaded by who reads a workbook: nobody else needs the library.
+    from services.api.imports.sheets import read_sheet
 
-    _check_archive(file)
-    file.seek(0)
-    try:
-        book = openpyxl.load_workbook(file, read_only=True, data_only=True, keep_links=False)
-        if options.sheet is not None and options.sheet not in book.sheetnames:
-            words = f"The file has no sheet “{options.sheet}”; it has {', '.join(book.sheetnames[:10])}."
-            raise Unreadable("/mapping/file/sheet", "unknown_sheet", words)
-        sheet = book[options.sheet] if options.sheet else book.worksheets[0]
-        sheet.reset_dimensions()
-        cells = sheet.iter_rows(values_only=True)
-        header = next(cells, None)
-    except Unreadable:
-        raise
-    except Exception as error:  # the library raises whatever a broken file makes it raise
-        raise Unreadable("/file", "malformed_file", f"The file is not a readable XLSX workbook: {error}.") from error
+    rows = read_sheet(file, options.sheet)
+    header = next(rows, None)
     if header is None:
         raise Unreadable("/file", "empty_file", "The sheet is empty.")
+    if isinstance(header, Spoilt):
+        raise Unreadable("/file", "malformed_file", f"The header can't be read: {header.message}")
     columns = ["" if name is None else str(name).strip() for name in header]
     _check_columns(columns)
-    return Source(columns, _xlsx_rows(book, cells, len(columns)))
+    return Source(columns, _xlsx_rows(rows, len(columns)))
 
 
-def _xlsx_rows(book: Any, cells: Iterator[tuple[Any, ...]], width: int) -> Iterator[tuple[int, Row | Spoilt]]:
+def _xlsx_rows(rows: Iterator[tuple[Any, ...] | Spoilt], width: int) -> Iterator[tuple[int, Row | Spoilt]]:
     number = 0
-    with closing(book):
-        while True:
-            try:
-                cell_values = next(cells)
-            except StopIteration:
-                return
-            except Exception as error:  # the library raises whatever a broken file makes it raise
-                raise Unreadable(
-                    "/file", "malformed_file", f"The sheet breaks off after row {number}: {error}."
-                ) from error
-            row = [_cell(value) for value in cell_values[:width]]
-            if all(value is None for value in row):
-                continue
+    for found in rows:
+        if isinstance(found, Spoilt):
             number += 1
-            yield number, row + [None] * (width - len(row))
+            yield number, found
+            continue
+        row = [*found[:width], *([None] * (width - len(found)))]
+        if any(value is not None for value in row):
+            number += 1
+            yield number, row
 
 
-def _cell(value: Any) -> Any:
-    return value.replace(microsecond=0) if isinstance(value, datetime) else value
-
-
-def _check_archive(file: IO[bytes]) -> None:
+def _exact(line: str, found: dict[str, Any], number: int) -> dict[str, Any] | Spoilt:
+    """The object with every digit of its numbers: a binary one holds only seventeen."""
+    if float not in map(type, found.values()):
+        return found
     try:
-        entries = zipfile.ZipFile(file).infolist()
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise Unreadable("/file", "malformed_file", "The file is not an XLSX workbook.") from error
-    unpacked = sum(entry.file_size for entry in entries)
-    strings = sum(entry.file_size for entry in entries if entry.filename.endswith("sharedStrings.xml"))
-    if len(entries) > MOST_ENTRIES or unpacked > MOST_UNPACKED or strings > MOST_SHARED_STRINGS:
-        raise Unreadable("/file", "too_large_unpacked", "The workbook unfolds into more than may be read; send CSV.")
+        exact: dict[str, Any] = json.loads(line, parse_float=Decimal)
+    except (ValueError, InvalidOperation, RecursionError):
+        return Spoilt("malformed_line", f"Line {number} holds a number or a depth that can't be read.")
+    return exact

@@ -79,11 +79,12 @@ async def _upload(parts: dict[str, Any]) -> Upload:
     while piece := await file.read(PIECE):
         digest.update(piece)
         size += len(piece)
-    if not size:
+    format_ = _format(file, parsed, options)
+    if not size and format_ != "ndjson":
         raise invalid("/file", "empty_file", "The file is empty.")
     said = parsed.model_dump_json() + options.model_dump_json()
     digest.update(said.encode())
-    return Upload(file, _format(file, parsed, options), parsed, options, size, digest.digest())
+    return Upload(file, format_, parsed, options, size, digest.digest())
 
 
 def _options(parts: dict[str, Any]) -> ImportForm:

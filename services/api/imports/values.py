@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from services.api.fields import EARLIEST_DAY, LATEST_DAY
 from services.api.imports.kinds import Field, Type
 from services.api.imports.mapping import ValueSpec
-from services.api.imports.readers import Row, Unreadable
+from services.api.imports.readers import Row, Unreadable, cut, listed
 
 Get = Callable[[Row], Any]
 Convert = Callable[[Any], Any]
@@ -137,8 +137,11 @@ def _getter(spec: ValueSpec, columns: list[str], at: str) -> Get:
                 return None
             return renamed.get(value, value) if renamed else value
         if value is not None and (renamed or spec.empty):
-            text = str(value)
-            return None if text in empty else renamed.get(text, value)
+            # JSON writes true, spreadsheets and many mappings True.
+            texts = (str(value), str(value).lower()) if isinstance(value, bool) else (str(value),)
+            if not empty.isdisjoint(texts):
+                return None
+            return next((renamed[text] for text in texts if text in renamed), value)
         return value
 
     return get
@@ -153,8 +156,8 @@ def _index(name: str | None, columns: list[str], at: str) -> int:
     try:
         return columns.index(name or "")
     except ValueError as error:
-        known = ", ".join(columns[:20])
-        raise Unreadable(at, "unknown_column", f"The file has no column “{name}”; it has {known}.") from error
+        words = f"The file has no column “{cut(name or '')}”; it has {listed(columns)}."
+        raise Unreadable(at, "unknown_column", words) from error
 
 
 def _template(text: str, columns: list[str], at: str) -> Get:
@@ -165,7 +168,7 @@ def _template(text: str, columns: list[str], at: str) -> Get:
                 raise ValueError("only plain column names stand in braces")
             parts.append((literal, None if name is None else _column(name, columns, at)))
     except ValueError as error:
-        raise Unreadable(at, "invalid_template", f"The template “{text}” can't be read: {error}.") from error
+        raise Unreadable(at, "invalid_template", f"The template “{cut(text)}” can't be read: {error}.") from error
 
     plain = all(get is None for _, get in parts)
 
@@ -174,7 +177,7 @@ def _template(text: str, columns: list[str], at: str) -> Get:
         for literal, get in parts:
             value = get(row) if get else None
             found = found or (value is not None and value != "")
-            filled.append(f"{literal}{'' if value is None else value}")
+            filled.append(f"{literal}{'' if value is None else value if isinstance(value, str) else _written(value)}")
         return "".join(filled) if found else None
 
     return fill
@@ -198,11 +201,19 @@ def converter(field: Field, spec: ValueSpec, place: Place) -> Convert:
     return _boolean if kind is Type.BOOLEAN else _currency
 
 
+def _written(value: Any) -> str:
+    """A number or a day as a text; raises Wrong for what only JSON holds and no text says."""
+    if isinstance(value, bool | dict | list):
+        found = "true or false" if isinstance(value, bool) else "an object" if isinstance(value, dict) else "a list"
+        raise Wrong("invalid_type", f"must be a text, and is {found}")
+    return str(value)
+
+
 def _text(kind: Type) -> Convert:
     longest, is_email = LONGEST[kind], kind is Type.EMAIL
 
     def convert(value: Any) -> str:
-        text = value if isinstance(value, str) else str(value)
+        text = value if isinstance(value, str) else _written(value)
         if len(text) > longest:
             raise Wrong("too_long", f"has {len(text)} characters, at most {longest} are allowed")
         if _CONTROL.search(text):
