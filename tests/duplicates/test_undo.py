@@ -146,6 +146,24 @@ class TestRefusals:
         assert await refused(await rep.post(f"/v1/merges/{second['id']}:undo")) == (403, "forbidden", None)
         assert (await admin.post(f"/v1/merges/{second['id']}:undo")).status_code == 200
 
+    async def test_who_could_not_have_merged_them(self, admin: Caller) -> None:
+        """An integration sees both customers and the merge, and decides neither."""
+        integration, manager = await admin.member("integration"), await admin.member("manager")
+        pair = [await admin.make_customer() for _ in range(2)]
+        tried = await integration.post("/v1/customers:merge", {"into": pair[0]["id"], "from": pair[1]["id"]})
+        assert tried.status_code == 403
+        merged = await merge(admin, *pair)
+        assert await refused(await integration.post(f"/v1/merges/{merged['id']}:undo")) == (403, "forbidden", None)
+        assert (await manager.post(f"/v1/merges/{merged['id']}:undo")).status_code == 404
+        assert (await admin.post(f"/v1/merges/{merged['id']}:undo")).status_code == 200
+
+    async def test_of_contacts_by_whoever_may_merge_them(self, admin: Caller) -> None:
+        integration, customer = await admin.member("integration"), await admin.make_customer()
+        bodies = [{"customer_id": customer["id"], "name": name} for name in ("A", "B")]
+        pair = [await admin.ok("POST", "/v1/contacts", body) for body in bodies]
+        merged = await merge(integration, *pair, "contacts")
+        assert (await undo(integration, merged))["undone_at"] is not None
+
     async def test_of_a_survivor_that_was_deleted(self, admin: Caller) -> None:
         """What was merged away comes back even so; the survivor stays deleted."""
         into, from_ = await admin.make_customer(), await admin.make_customer(phone="1")

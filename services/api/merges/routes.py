@@ -91,7 +91,7 @@ async def undo_merge(principal: MergesWrite, tx: EdgeTransaction, id: UUID, if_m
 
     All that the merge moved goes back, and so does what was recorded since for an opportunity that goes back. What
     else was added since stays with the survivor; fields changed since are left alone and named in `kept_fields`. A
-    merge that a later one builds on is undone after that one.
+    merge that a later one builds on is undone after that one. Whoever may merge two records may part them.
     """
     row = await service.undo(tx, principal, id, if_match)
     return answer(MERGES.wire(row), version=row["version"])

@@ -68,6 +68,7 @@ async def merge(tx: Tx, principal: Principal, subject: Subject, body: MergeCreat
     if body.from_version not in {None, from_["version"]}:
         words = f"The record to be merged is at version {from_['version']} now; read it again."
         raise PreconditionFailed(words, current_version=from_["version"])
+    _check_one_customer(subject, into, from_)
     _check_may(principal, subject, into, from_)
     changes = choices.choose(subject, into, from_, body.fields)
     merge_id = new_id()
@@ -109,15 +110,16 @@ async def _both(tx: Tx, principal: Principal, subject: Subject, body: MergeCreat
     return found[body.into], found[body.from_]
 
 
+def _check_one_customer(subject: Subject, into: Row, from_: Row) -> None:
+    if subject.kind == "contact" and into["customer_id"] != from_["customer_id"]:
+        words = "The contacts belong to two customers; merge those first, if they are one."
+        raise invalid("/from", "other_customer", words)
+
+
 def _check_may(principal: Principal, subject: Subject, into: Row, from_: Row) -> None:
-    """A rep merges customers of their own; whose customer somebody else's is, a manager decides."""
-    if subject.kind == "contact":
-        if into["customer_id"] != from_["customer_id"]:
-            words = "The contacts belong to two customers; merge those first, if they are one."
-            raise invalid("/from", "other_customer", words)
-        return
-    if {into["owner_id"], from_["owner_id"]} != {principal.member_id}:
-        require_manager(principal, "merge customers that are not all their own")
+    """A rep merges and parts customers of their own; whose customer somebody else's is, a manager decides."""
+    if subject.kind == "customer" and {into["owner_id"], from_["owner_id"]} != {principal.member_id}:
+        require_manager(principal, "merge customers that are not all their own, or part them again")
 
 
 def makers(principal: Principal) -> list[UUID] | None:
@@ -156,6 +158,7 @@ async def undo(tx: Tx, principal: Principal, id_: UUID, if_match: str | None) ->
     if len(both) < len(ids):
         raise Forbidden("Only who may see both records can part them.")
     into, from_ = both[found["into_id"]], both[found["from_id"]]
+    _check_may(principal, subject, into, from_)
     back, kept = choices.take_back(subject, into, found["fields"])
     # First of all, for the guards of the database: from here on the merge no longer stands.
     row = await tx.row(UNDO, id=id_, member_id=principal.member_id, kept_fields=kept, now=tx.now)
