@@ -33,8 +33,8 @@ P = ParamSpec("P")
 
 NOT_DURABLE = "set_config('synchronous_commit', 'off', true)"
 
-# A transaction waits at most this long for a connection, and to begin: then it is said that the database is away.
-ACQUIRE_SECONDS, BEGIN_SECONDS = 10.0, 5.0
+# To connect, and to begin a transaction, may take this long: then it is said that the database is away.
+BEGIN_SECONDS = 5.0
 _DIALECT = asyncpg_dialect.dialect()  # type: ignore[no-untyped-call]
 
 
@@ -149,7 +149,7 @@ class Database:
         `now` is the time its facts are recorded at; the default is the real time. Whoever gathers effects writes
         them (`shared.outbox.write_effects`) before leaving.
         """
-        async with self.pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
+        async with self.pool.acquire() as connection:
             await begin(connection, workspace_id, *(() if durable else (NOT_DURABLE,)))
             try:
                 yield Tx(connection, workspace_id, now or datetime.now(UTC))
@@ -251,6 +251,7 @@ async def open_database(
         max_size=size,
         init=prepare_connection,
         reset=_nothing_to_reset,
+        timeout=BEGIN_SECONDS,
         command_timeout=statement_timeout_ms / 1000 + 5,
     )
     return Database(cast("asyncpg.Pool[Record]", pool))

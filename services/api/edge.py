@@ -28,8 +28,10 @@ from services.api.errors import (
     Forbidden,
     IdempotencyKeyReused,
     InvalidParameter,
+    Problem,
     QueryTooLong,
     RequestInFlight,
+    TooManyRequests,
     Unauthorized,
     UnsupportedMediaType,
     wrong,
@@ -39,7 +41,7 @@ from services.api.state import State
 from services.api.wire import as_uuid
 from shared import db
 from shared.clock import Clock
-from shared.db import ACQUIRE_SECONDS, Connection, Tx, json_literal, rollback, sql
+from shared.db import Connection, Tx, json_literal, rollback, sql
 from shared.outbox import WRITE_EFFECTS, effects_document
 from shared.queue import DRAIN, SCORING_QUEUE
 from shared.tenancy import Principal
@@ -227,6 +229,7 @@ def _last_statement(tx: EdgeTx, request: Request, response: Response) -> str | N
 
 async def authorize(request: Request, scopes: SecurityScopes) -> Principal:
     """The caller, who must hold every scope the route names."""
+    request.scope["sixteen.asked"] = True
     redeemed = request.scope.get("sixteen.redeemed")
     principal = await (_bearer(request) if redeemed is None else redeemed())
     request.scope["sixteen.principal"] = principal
@@ -235,6 +238,28 @@ async def authorize(request: Request, scopes: SecurityScopes) -> Principal:
         if scope not in principal.scopes:
             raise Forbidden(f"This needs the scope {scope}, which the caller does not hold.")
     return principal
+
+
+async def count_refused(request: Request) -> None:
+    """Counts a request that was refused before it was asked who sends it; raises TooManyRequests in its place.
+
+    What is no request of ours (a method, a body, a query) costs its caller as much as one that is.
+    """
+    state: State | None = getattr(request.app.state, "sixteen", None)
+    if state is None or "sixteen.asked" in request.scope or "authorization" not in request.headers:
+        return
+    request.scope["sixteen.asked"] = True
+    try:
+        principal = await _bearer(request)
+    except Unauthorized:
+        await state.limits.note_failure(request.scope)
+        return
+    except TooManyRequests:
+        raise
+    except (Problem, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
+        return
+    request.scope["sixteen.principal"] = principal
+    await state.limits.admit(request.scope, principal)
 
 
 async def _bearer(request: Request) -> Principal:
@@ -265,7 +290,7 @@ async def begin(request: Request) -> Tx:
     principal: Principal = request.scope["sixteen.principal"]
     clock: Clock = state.clock
     key = request.headers.get("idempotency-key") if request.method == "POST" else None
-    connection = await state.database.pool.acquire(timeout=ACQUIRE_SECONDS)
+    connection = await state.database.pool.acquire()
     tx = EdgeTx(connection, principal, clock.now())
     request.scope["sixteen.tx"] = tx
     if key is None:
