@@ -7,7 +7,7 @@ from typing import Any
 
 from shared.event_data import Schema
 
-TIME = "2026-03-02T09:30:00+00:00"
+TIME = "2026-03-02T09:30:00Z"
 _VALUES: dict[str, Any] = {
     "name": "Press line 3",
     "amount": "125000.50",

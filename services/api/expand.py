@@ -243,5 +243,7 @@ def check_fields(fields: Sequence[str] | None, known: Sequence[str]) -> None:
     """Raises InvalidParameter where a name is not one of the resource's."""
     unknown = [name for name in fields or () if name not in known]
     if unknown:
-        message = f"There is no {', '.join(unknown[:5])} here; there are {', '.join(known)}."
+        named = ", ".join(each[:50] or "name" for each in unknown[:5])
+        said = f"There is no {named} here" if any(unknown) else "Name the fields to be shown, commas between"
+        message = f"{said}; there are {', '.join(known)}."
         raise InvalidParameter(message, errors=[wrong("?fields", "unknown_field", message)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import asyncpg
@@ -11,6 +12,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from services.api.edge import count_refused
 from services.api.errors import (
     AlreadyExists,
     AlreadyMerged,
@@ -26,6 +28,7 @@ from services.api.errors import (
     PayloadTooLarge,
     Problem,
     RequestInFlight,
+    TooManyRequests,
     TransitionNotAllowed,
     Unauthorized,
     Unavailable,
@@ -37,6 +40,7 @@ from services.api.errors import (
 
 log = structlog.get_logger(__name__)
 PROBLEM_JSON = "application/problem+json"
+Handler = Callable[[Request, Exception], Awaitable[Response]]
 BY_STATUS: dict[int, type[Problem]] = {
     401: Unauthorized,
     404: NotFound,
@@ -217,10 +221,23 @@ async def on_surprise(request: Request, error: Exception) -> Response:
     return problem_response(request, Problem())
 
 
+def _counted(handler: Handler) -> Handler:
+    """The same, once the request has been counted: most were when their caller was let in."""
+
+    async def run(request: Request, error: Exception) -> Response:
+        try:
+            await count_refused(request)
+        except TooManyRequests as instead:
+            return problem_response(request, instead)
+        return await handler(request, error)
+
+    return run
+
+
 def install(app: FastAPI) -> None:
-    app.add_exception_handler(Problem, on_problem)
-    app.add_exception_handler(RequestValidationError, on_validation)
-    app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(Problem, _counted(on_problem))
+    app.add_exception_handler(RequestValidationError, _counted(on_validation))
+    app.add_exception_handler(HTTPException, _counted(on_http))
     app.add_exception_handler(asyncpg.PostgresError, on_database)
     for outage in (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError):
         app.add_exception_handler(outage, on_outage)

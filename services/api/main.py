@@ -69,7 +69,7 @@ def create_app(settings: ApiSettings | None = None, clock: Clock | None = None) 
         version=openapi.VERSION,
         description=openapi.DESCRIPTION,
         lifespan=_lifespan(settings, clock or SystemClock()),
-        openapi_url="/openapi.json",
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,

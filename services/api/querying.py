@@ -41,18 +41,24 @@ def reading_query_at_once(dependant: Dependant) -> Dependant:
 
 
 def _reader(model: type[BaseModel]) -> Callable[[bytes], BaseModel]:
-    """Of a parameter given more than once a list takes all, and anything else the last."""
+    """Of a parameter given more than once a list takes all; anything else is refused, for which one was meant?"""
     lists = frozenset(
         each.alias or name for name, each in model.model_fields.items() if field_annotation_is_sequence(each.annotation)
     )
+    known = frozenset(each.alias or name for name, each in model.model_fields.items())
 
     def read(query: bytes) -> BaseModel:
         given: dict[str, Any] = {}
+        twice: set[str] = set()
         for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True) if query else ():
             if name in lists:
                 given.setdefault(name, []).append(value)
             else:
+                if name in given and name in known:
+                    twice.add(name)
                 given[name] = value
+        if twice:
+            raise RequestValidationError([_given_twice(name) for name in sorted(twice)])
         try:
             return model.model_validate(given)
         except ValidationError as error:
@@ -60,3 +66,7 @@ def _reader(model: type[BaseModel]) -> Callable[[bytes], BaseModel]:
             raise RequestValidationError(wrong) from None
 
     return read
+
+
+def _given_twice(name: str) -> dict[str, Any]:
+    return {"type": "repeated", "loc": ("query", name), "msg": "This parameter is given more than once."}

@@ -24,6 +24,7 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
+    case,
     cast,
     exists,
     func,
@@ -39,6 +40,7 @@ from sqlalchemy.dialects import postgresql
 from services.api.conditional import tag_of
 from services.api.errors import SyncExpired
 from services.api.expand import FieldNames, check_fields, trimmed
+from services.api.merges.tombstones import KINDS, survivor
 from services.api.pagination import DEFAULT_LIMIT, MOST, Cursors, Storable, binding_of
 from services.api.reads import Readable
 from services.api.resources import Resource
@@ -92,6 +94,9 @@ class Tombstone(BaseModel):
     version: int
     deleted_at: datetime | None
     reason: str = Field(description="`deleted`, or `out_of_reach`: it is there, and no longer yours to see.")
+    merged_into: UUID | None = Field(
+        default=None, description="Of a customer or contact that was merged into another one: the one that is left."
+    )
 
 
 class Changes(BaseModel, Generic[T]):
@@ -203,6 +208,9 @@ def _select_changes(resource: Resource, reach: Reach, since: bool, came_in: bool
     seen = visible(table, reach)
     within = _seen(table, reach).label("within_reach")
     query = resource.prepare(select(table, within)).where(table.c.workspace_id == WORKSPACE)
+    if since and table in KINDS:
+        # Asked only of what is gone: of all else nothing was merged away.
+        query = query.add_columns(case((table.c.deleted_at.is_not(None), survivor(table))).label("survivor_id"))
     if since:
         query = query.where(or_(_changed(table), _came_in(resource)) if came_in else _changed(table))
     else:
@@ -318,4 +326,6 @@ def _gone(row: Row) -> bool:
 
 def _tombstone(row: Row) -> dict[str, Any]:
     reason = "out_of_reach" if not row["within_reach"] else "deleted"
-    return {"id": row["id"], "version": row["version"], "deleted_at": row["deleted_at"], "reason": reason}
+    merged_into = row.get("survivor_id") if row["within_reach"] else None
+    told = {"id": row["id"], "version": row["version"], "deleted_at": row["deleted_at"], "reason": reason}
+    return {**told, "merged_into": merged_into}

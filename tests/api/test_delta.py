@@ -48,6 +48,32 @@ async def test_changes_and_tombstones_of_every_resource(admin: Caller, resource:
     assert await Copy(admin, resource).follow() == []
 
 
+async def test_a_tombstone_says_what_it_was_merged_into(admin: Caller) -> None:
+    a, b, c, plain = [await admin.make_customer() for _ in range(4)]
+    bodies = [{"customer_id": a["id"], "name": name} for name in ("A", "B")]
+    kept, merged = [await admin.ok("POST", "/v1/contacts", body) for body in bodies]
+    cursors = {}
+    for kind in ("customers", "contacts"):
+        copy = Copy(admin, kind)
+        await copy.follow()
+        cursors[kind] = copy.cursor
+    await admin.ok("POST", "/v1/customers:merge", {"into": b["id"], "from": c["id"]})
+    await admin.ok("POST", "/v1/customers:merge", {"into": a["id"], "from": b["id"]})
+    await admin.ok("POST", "/v1/contacts:merge", {"into": kept["id"], "from": merged["id"]})
+    await admin.delete(f"/v1/customers/{plain['id']}")
+
+    async def told(kind: str) -> dict[str, str | None]:
+        body = await admin.ok("GET", f"/v1/{kind}:sync", params={"cursor": cursors[kind]})
+        assert all("survivor_id" not in row for row in body["data"])
+        return {row["id"]: row["merged_into"] for row in body["deleted"]}
+
+    assert await told("customers") == {b["id"]: a["id"], c["id"]: a["id"], plain["id"]: None}
+    assert await told("contacts") == {merged["id"]: kept["id"]}
+    [latest, *_] = (await admin.ok("GET", "/v1/merges"))["data"]
+    await admin.ok("POST", f"/v1/merges/{latest['id']}:undo")
+    assert await told("contacts") == {}
+
+
 async def test_a_tombstone_says_what_and_when(admin: Caller) -> None:
     customer = await admin.make_customer()
     copy = Copy(admin, "customers")

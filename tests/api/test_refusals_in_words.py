@@ -136,7 +136,41 @@ async def test_an_external_id_in_a_path_that_is_too_long_is_named(admin: Caller)
         answer = await admin.put(f"/v1/customers/by-external-id/{path}", {"name": "X"})
         assert answer.status_code == 400, answer.text
         assert places(answer) == [(f"path:{name}", "string_too_long")]
+    for path, name in (("%20/1", "source"), ("erp/%20", "external_id"), ("erp/%00", "external_id")):
+        answer = await admin.put(f"/v1/customers/by-external-id/{path}", {"name": "X"})
+        assert answer.status_code == 400, answer.text
+        assert [place for place, _ in places(answer)] == [f"path:{name}"]
     assert (await admin.get("/v1/customers/none-of-ours")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("limit=5&limit=6", ["limit"]),
+        ("sort=name&sort=-name", ["sort"]),
+        ("name_prefix=a&name_prefix=a&limit=1&limit=1", ["limit", "name_prefix"]),
+    ],
+)
+async def test_a_single_parameter_given_twice_is_refused(admin: Caller, query: str, names: list[str]) -> None:
+    answer = await admin.get(f"/v1/customers?{query}")
+    assert answer.status_code == 400, answer.text
+    assert places(answer) == [(f"?{name}", "repeated") for name in names]
+
+
+async def test_what_is_a_list_may_be_given_more_than_once(admin: Caller) -> None:
+    await admin.make_opportunity()
+    page = await admin.ok("GET", "/v1/opportunities?fields=name&fields=status&expand=owner&expand=customer&status=open")
+    assert [row["status"] for row in page["data"]] == ["open"]
+    answer = await admin.get("/v1/opportunities?nothing=1&nothing=2")
+    assert (answer.status_code, places(answer)) == (400, [("?nothing", "unknown_field")])
+
+
+@pytest.mark.parametrize("fields", ["", ",", "name,"])
+async def test_a_field_without_a_name_is_told_what_there_is(admin: Caller, fields: str) -> None:
+    answer = await admin.get(f"/v1/customers?fields={fields}")
+    assert (answer.status_code, places(answer)) == (400, [("?fields", "unknown_field")])
+    assert "  " not in answer.json()["detail"]
+    assert answer.json()["detail"].startswith("Name the fields to be shown, commas between; there are ")
 
 
 async def test_evidence_of_a_passage_has_a_size(admin: Caller) -> None:

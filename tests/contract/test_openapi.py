@@ -300,3 +300,22 @@ async def test_problems_are_what_is_declared(
 async def test_the_document_is_served(http: httpx.AsyncClient, app: FastAPI) -> None:
     response = await http.get("/openapi.json")
     assert (response.status_code, response.json()) == (200, app.openapi())
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", "/openapi-3.0.json"])
+async def test_who_has_the_document_is_not_sent_it_again(http: httpx.AsyncClient, path: str) -> None:
+    tag = (await http.get(path)).headers["etag"]
+    again = await http.get(path, headers={"If-None-Match": tag})
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+    assert (await http.get(path, headers={"If-None-Match": '"older"'})).status_code == 200
+
+
+def test_a_header_is_called_the_same_everywhere(app: FastAPI) -> None:
+    names = {
+        parameter["name"]
+        for _, _, operation in operations(app.openapi())
+        for parameter in operation.get("parameters", ())
+        if parameter.get("in") == "header"
+    }
+    assert len({name.lower() for name in names}) == len(names), names
+    assert "+00:00" not in str(app.openapi())

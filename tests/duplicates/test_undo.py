@@ -152,7 +152,7 @@ class TestRefusals:
         pair = [await admin.make_customer() for _ in range(2)]
         tried = await integration.post("/v1/customers:merge", {"into": pair[0]["id"], "from": pair[1]["id"]})
         assert tried.status_code == 403
-        merged = await merge(admin, *pair)
+        merged = await merge(admin, pair[0], pair[1])
         assert await refused(await integration.post(f"/v1/merges/{merged['id']}:undo")) == (403, "forbidden", None)
         assert (await manager.post(f"/v1/merges/{merged['id']}:undo")).status_code == 404
         assert (await admin.post(f"/v1/merges/{merged['id']}:undo")).status_code == 200
@@ -161,7 +161,7 @@ class TestRefusals:
         integration, customer = await admin.member("integration"), await admin.make_customer()
         bodies = [{"customer_id": customer["id"], "name": name} for name in ("A", "B")]
         pair = [await admin.ok("POST", "/v1/contacts", body) for body in bodies]
-        merged = await merge(integration, *pair, "contacts")
+        merged = await merge(integration, pair[0], pair[1], "contacts")
         assert (await undo(integration, merged))["undone_at"] is not None
 
     async def test_of_a_survivor_that_was_deleted(self, admin: Caller) -> None:

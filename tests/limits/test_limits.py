@@ -62,6 +62,39 @@ async def test_every_answer_to_a_caller_says_what_is_left(admin: Caller) -> None
             assert left["key"][0] == settings.rate_limit_key - number
 
 
+async def test_what_is_no_request_is_counted_too(opened: Opened) -> None:
+    json = {"Content-Type": "application/json"}
+
+    async def wrong(caller: Caller) -> list[httpx.Response]:
+        return [
+            await caller.request("DELETE", "/v1/customers"),
+            await caller.get("/v1/nowhere"),
+            await caller.post("/v1/customers?x=1", {"name": "X"}),
+            await caller.post("/v1/customers", content=b"{", headers=json),
+            await caller.post("/v1/customers", content=b"[" * 5000, headers=json),
+            await caller.post("/v1/customers", content=b"{}", headers={"Content-Type": "text/plain"}),
+            await caller.get("/v1/customers?x=" + "x" * 17_000),
+        ]
+
+    async with opened() as admin:
+        before = standing(await admin.get("/v1/me"))["key"]
+        answers = await wrong(admin)
+        assert [each.status_code for each in answers] == [405, 404, 400, 400, 400, 415, 414]
+        left = [standing(each)["key"] for each in answers]
+        if left[-1][1] < before[1]:
+            assert [each[0] for each in left] == [before[0] - n for n in range(1, 8)]
+        assert all(len(each.headers.get_list("ratelimit")) == 1 for each in answers)
+    async with opened(rate_limit_key=3) as admin:
+        answers = await wrong(admin) + await wrong(admin)
+        assert answers[-1].status_code == 429
+        assert answers[-1].json()["violated_policies"] == ["key"]
+    async with opened(rate_limit_failures=3) as admin:
+        nobody = Caller(admin.http, admin.state, admin.workspace_id, admin.member_id, "sk_none")
+        answers = await wrong(nobody) + await wrong(nobody)
+        assert answers[0].status_code == 405
+        assert answers[-1].json()["violated_policies"] == ["failures"]
+
+
 async def test_who_asks_too_much_is_told_which_limit_and_when_it_ends(opened: Opened) -> None:
     async with opened(rate_limit_key=5, rate_limit_workspace=1000) as admin:
         answers = [await admin.get("/v1/me") for _ in range(12)]

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import Header, Request, Response
+from fastapi import Request, Response
 
 from services.api.catalog import schemas, service
 from services.api.edge import requires
 from services.api.routing import Router
+from services.api.standard import Language
 from services.api.wire import JSON
 from shared.catalog.labels import negotiate
 
 router = Router(prefix="/v1/catalog", tags=["catalog"])
-AcceptLanguage = Annotated[str | None, Header(description="en or zh-Hans, by weight.")]
 
 
 @router.get("", response_model=schemas.Catalog, operation_id="getCatalog", dependencies=[requires()])
-async def get_catalog(request: Request, accept_language: AcceptLanguage = None) -> Response:
+async def get_catalog(request: Request, accept_language: Language = None) -> Response:
     """Every enum, role, template and error code, with labels in the language asked for; any key may ask."""
     language = negotiate(accept_language)
     body, tag = service.catalog(language)

@@ -15,6 +15,7 @@ from services.api.events import schemas, service, tickets
 from services.api.events.queries import Sight
 from services.api.events.stream import EventStream, Follower
 from services.api.routing import Router
+from services.api.standard import Language
 from services.api.state import State
 from services.api.wire import answer, etag
 from shared.catalog.labels import negotiate
@@ -24,7 +25,6 @@ router = Router(prefix="/v1/events", tags=["events"])
 types_router = Router(prefix="/v1/event-types", tags=["events"])
 tickets_router = Router(prefix="/v1/stream-tickets", tags=["events"])
 EventsRead = Annotated[Principal, requires("events:read")]
-AcceptLanguage = Annotated[str | None, Header(description="en or zh-Hans, by weight.")]
 LastEventId = Annotated[
     str | None, Header(alias="Last-Event-ID", description="The id of the last message; the stream goes on after it.")
 ]
@@ -126,7 +126,7 @@ async def get_event(principal: EventsRead, tx: EdgeTransaction, id: UUID) -> Res
 
 
 @types_router.get("", response_model=schemas.EventTypeList, operation_id="listEventTypes", dependencies=[requires()])
-async def list_event_types(accept_language: AcceptLanguage = None) -> Response:
+async def list_event_types(accept_language: Language = None) -> Response:
     """Every type of event there is, with its schema and an example; any key may ask."""
     language = negotiate(accept_language)
     return answer(service.types_wire(language), headers={"Content-Language": language, "Vary": "Accept-Language"})
@@ -135,7 +135,7 @@ async def list_event_types(accept_language: AcceptLanguage = None) -> Response:
 @types_router.get(
     "/{type}", response_model=schemas.EventTypeDocument, operation_id="getEventType", dependencies=[requires()]
 )
-async def get_event_type(type: str, accept_language: AcceptLanguage = None) -> Response:
+async def get_event_type(type: str, accept_language: Language = None) -> Response:
     """One type of event, such as `opportunity.won`."""
     language = negotiate(accept_language)
     body = service.type_wire(service.type_of(type), language)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import Executable, Table, bindparam, func
+from sqlalchemy import ColumnElement, Executable, Table, bindparam, func
+from sqlalchemy.dialects import postgresql
 
 from services.api.errors import Merged
 from shared.db import Tx, sql, statement
@@ -17,12 +18,19 @@ PATHS = {"customer": "/v1/customers", "contact": "/v1/contacts"}
 SURVIVOR = sql("SELECT sales.survivor_of(:workspace_id, :kind, :id)")
 
 
+def survivor(table: Table) -> ColumnElement[UUID | None]:
+    """The id of the record that each row was merged into; null where it was not."""
+    found: ColumnElement[UUID | None] = getattr(func, SALES).survivor_of(
+        table.c.workspace_id, KINDS[table], table.c.id, type_=postgresql.UUID(as_uuid=True)
+    )
+    return found
+
+
 @statement
 def _select_survivor(table: Table, reach: Reach) -> Executable:
     kind = KINDS[table]
-    survivor = getattr(func, SALES).survivor_of(table.c.workspace_id, kind, table.c.id)
     return (
-        scoped(table, reach, survivor.label("survivor_id"))
+        scoped(table, reach, survivor(table).label("survivor_id"))
         .join(merges, merges.c.workspace_id == table.c.workspace_id)
         .where(
             table.c.id == bindparam("id"),
