@@ -26,6 +26,8 @@ from services.api.imports.mapping import FileOptions
 LONGEST_FIELD = 1_000_000
 LONGEST_LINE = 10_000_000
 MOST_COLUMNS = 2_000
+# An XLSX is a ZIP: a megabyte of it can unfold into gigabytes.
+MOST_UNPACKED = 1024**3
 # Of a column's name: a mapping names none that is longer than 200.
 LONGEST_NAME = 1_000
 _QUOTED, _LISTED = 80, 20
@@ -247,18 +249,17 @@ class _AnyColumns(list[str]):
 def _ndjson(file: IO[bytes], options: FileOptions) -> Source:
     """The columns are those of the first thousand objects; a key that first comes later is not seen.
 
-    A file without a line is one without rows: nothing in it could name columns.
+    A file without a byte, such as the export of nothing, is one without rows: nothing in it could name columns.
     """
+    if not file.seek(0, io.SEEK_END):
+        return Source(_AnyColumns(), iter(()))
     columns: dict[str, int] = {}
-    number = 0
     for number, found in _json_lines(_text(file, options)):
         if isinstance(found, dict):
             for name in found:
                 columns.setdefault(str(name), len(columns))
         if number >= 1000 or len(columns) > MOST_COLUMNS:
             break
-    if not number:
-        return Source(_AnyColumns(), iter(()))
     names = list(columns)
     _check_columns(names or [""])
     return Source(names, _ndjson_rows(_text(file, options), names))

@@ -19,9 +19,9 @@ from openpyxl.worksheet._reader import ROW_TAG, WorkSheetParser
 from openpyxl.xml.constants import SHARED_STRINGS, SHEET_MAIN_NS
 from openpyxl.xml.functions import iterparse
 
+from services.api.imports import readers
 from services.api.imports.readers import LONGEST_FIELD, Spoilt, Unreadable, cut, listed
 
-MOST_UNPACKED = 1024**3
 MOST_SHARED_STRINGS = 128 * 1024**2
 MOST_STRINGS = 5_000_000
 # Parts that are read whole: styles, relations, the list of sheets.
@@ -34,7 +34,7 @@ MOST_RATIO = 200
 RATIO_COUNTS_FROM = 32 * 1024**2
 # What a sheet holds.
 MOST_ROWS = 1_048_576
-_TEXT_TAG = f"{{{SHEET_MAIN_NS}}}si"
+_TEXT_TAG, _PLAIN_TAG = f"{{{SHEET_MAIN_NS}}}si", f"{{{SHEET_MAIN_NS}}}t"
 # Whatever else is raised under way, a broken file made the libraries raise; within a row, a cell did.
 _NOT_OURS = (Unreadable, MemoryError)
 _OF_A_CELL = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
@@ -99,7 +99,7 @@ def _open(file: IO[bytes]) -> _Archive:
     unfolds = any(
         entry.file_size > RATIO_COUNTS_FROM and entry.file_size > MOST_RATIO * entry.compress_size for entry in entries
     )
-    if len(entries) > MOST_ENTRIES or sum(entry.file_size for entry in entries) > MOST_UNPACKED or unfolds:
+    if len(entries) > MOST_ENTRIES or sum(entry.file_size for entry in entries) > readers.MOST_UNPACKED or unfolds:
         raise _too_large()
     return archive
 
@@ -150,12 +150,21 @@ def _shared_texts(archive: _Archive, package: Any) -> list[str]:
             if element.tag == _TEXT_TAG:
                 stream.mark()
                 # As spreadsheets write a text that looks like an escaped character.
-                read: Any = Text.from_tree(element)
-                texts.append(read.content.replace("x005F_", ""))
+                texts.append(_shared_text(element).replace("x005F_", ""))
                 element.clear()
                 if len(texts) > MOST_STRINGS:
                     raise _too_large()
     return texts
+
+
+def _shared_text(element: Any) -> str:
+    """Most are one plain text; those of several formats are put together."""
+    if not len(element):
+        return ""
+    if len(element) == 1 and element[0].tag == _PLAIN_TAG:
+        return element[0].text or ""
+    formatted: Any = Text.from_tree(element)
+    return str(formatted.content)
 
 
 def _rows(parser: Any, stream: _Watched) -> Iterator[tuple[Any, ...] | Spoilt]:
