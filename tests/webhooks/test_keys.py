@@ -141,7 +141,8 @@ async def test_several_old_keys_may_be_in_their_grace_but_not_any_number(admin: 
     # A key that has leaked is replaced without grace, however many old ones there are.
     await admin.ok("POST", f"{path}:rotate-secret", {"grace_period_seconds": 0})
     shown = await admin.ok("GET", f"{path}/secret")
-    assert len(shown["keys"]) == keys.MOST_OLD + 1
+    # Those in their grace end with it: nobody can say which of them has leaked.
+    assert len(shown["keys"]) == 1
     assert [each["expires_at"] is None for each in shown["keys"]].count(True) == 1
 
 

@@ -48,9 +48,9 @@ async def _rotate(admin: Caller, model: Model, chance: random.Random) -> None:
     assert response.status_code == 200
     model.version += 1
     shown = await admin.ok("GET", f"{model.path}/secret")
-    model.old += 1 if grace else 0
+    model.old = model.old + 1 if grace else 0
     if "v1" in model.signatures:
-        model.secrets = [shown["key"], *(model.secrets if grace else model.secrets[1:])]
+        model.secrets = [shown["key"], *(model.secrets if grace else [])]
 
 
 async def _flip(admin: Caller, model: Model, chance: random.Random) -> None:

@@ -69,7 +69,10 @@ async def choose_workspace(database: Database, claims: Claims, asked: UUID | Non
         async with database.transaction(NOBODYS) as tx:
             known = await tx.rows(_WORKSPACES, issuer=claims.issuer, subject=claims.subject)
         if len(known) != 1:
-            raise BadRequest("Say in which workspace: send its id as the header Sixteen-Workspace.")
+            raise BadRequest(
+                "Say in which workspace: a login is begun with its id as workspace_id; with a token, send it as the"
+                " header Sixteen-Workspace."
+            )
         chosen = known[0]["workspace_id"]
     if (asked is not None and asked != chosen) or (allowed and chosen not in allowed):
         raise NotAMember("The identity provider does not speak for that workspace.")

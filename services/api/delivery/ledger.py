@@ -12,7 +12,7 @@ from services.api.delivery.breaker import CLOSED, OPEN
 from services.api.delivery.endpoints import Endpoint
 from services.api.delivery.fanout import ENDPOINT
 from services.api.delivery.outcomes import NOTED, Health, Outcome, Told, follow
-from shared.db import Tx, sql
+from shared.db import Row, Tx, sql
 from shared.effects import AuditEntry, Event
 
 log = structlog.get_logger(__name__)
@@ -61,6 +61,11 @@ HEALTH = sql(
     FROM events.webhook_endpoint_states WHERE workspace_id = :workspace_id
       AND endpoint_id = ANY (CAST(:ids AS uuid[])) ORDER BY endpoint_id FOR NO KEY UPDATE
     """
+)
+# Before anything of an endpoint is written: it may be disabled here, and may be changed or deleted meanwhile.
+HOLD = sql(
+    "SELECT id FROM events.webhook_endpoints WHERE workspace_id = :workspace_id AND id = ANY (CAST(:ids AS uuid[]))"
+    " ORDER BY id FOR NO KEY UPDATE"
 )
 # Of endpoints that are still there.
 KEEP_HEALTH = sql(
@@ -150,14 +155,20 @@ def is_news(endpoint: Endpoint, outcomes: Sequence[Outcome], now: datetime) -> b
     return endpoint.last_success_at is None or now - endpoint.last_success_at >= NOTED
 
 
+async def hold_health(tx: Tx, endpoint_ids: Iterable[UUID]) -> dict[UUID, Row]:
+    """Locks endpoints and then their states, which must come before their deliveries; the states that there are."""
+    ids = sorted(endpoint_ids)
+    await tx.run(HOLD, ids=ids)
+    return {row["endpoint_id"]: row for row in await tx.rows(HEALTH, ids=ids)}
+
+
 async def keep_health(
-    tx: Tx, outcomes: Mapping[UUID, Sequence[Outcome]], unnoted: Mapping[UUID, int]
+    tx: Tx, outcomes: Mapping[UUID, Sequence[Outcome]], unnoted: Mapping[UUID, int], rows: Mapping[UUID, Row]
 ) -> dict[UUID, Health]:
     """Brings the health of endpoints up to date, disables those that are given up, and emits what is told of them.
 
-    At most three statements, and one for the events.
+    `rows` are what `hold_health` gave. At most two statements, and one for the events.
     """
-    rows = {row["endpoint_id"]: row for row in await tx.rows(HEALTH, ids=sorted(outcomes))}
     healths: dict[UUID, Health] = {}
     reasons: dict[UUID, str] = {}
     for endpoint_id, ended in outcomes.items():

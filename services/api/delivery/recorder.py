@@ -111,9 +111,12 @@ class Recorder:
         news, quiet = _sorted(lines, outcomes, now)
         healths: dict[UUID, Health] = {}
         async with self._database.transaction(workspace_id, now, durable=False) as tx:
+            # Whoever deletes an endpoint locks in this order too.
+            known = await ledger.hold_health(tx, news) if news else {}
             held = await ledger.settle(tx, outcomes)
             if news:
-                healths = await ledger.keep_health(tx, news, {id_: line.unnoted for id_, line in lines.items()})
+                unnoted = {id_: line.unnoted for id_, line in lines.items()}
+                healths = await ledger.keep_health(tx, news, unnoted, known)
             has_events = bool(tx.effects.events)
             await write_effects(tx)
         if held < len(outcomes):

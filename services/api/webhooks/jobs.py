@@ -65,8 +65,10 @@ FINISH = sql(
     """
 )
 ENDPOINT = sql(
-    "SELECT id, event_types, owner_ids, opportunity_ids, api_version, thin FROM events.webhook_endpoints"
-    " WHERE workspace_id = :workspace_id AND id = :id"
+    "SELECT e.id, e.event_types, e.owner_ids, e.opportunity_ids, e.api_version, e.thin, m.role AS creator_role"
+    " FROM events.webhook_endpoints e"
+    " LEFT JOIN sales.members m ON m.workspace_id = e.workspace_id AND m.id = e.created_by"
+    " WHERE e.workspace_id = :workspace_id AND e.id = :id"
 )
 _FAILED: Final = (
     "workspace_id = :workspace_id AND endpoint_id = :endpoint_id AND status IN ('failed', 'skipped') AND NOT test"

@@ -36,6 +36,10 @@ EXPIRE = sql(
     "UPDATE events.webhook_secrets SET expires_at = :until WHERE workspace_id = :workspace_id"
     " AND endpoint_id = :endpoint_id AND kind = ANY(CAST(:kinds AS text[])) AND expires_at IS NULL"
 )
+END = sql(
+    "DELETE FROM events.webhook_secrets WHERE workspace_id = :workspace_id AND endpoint_id = :endpoint_id"
+    " AND kind = ANY(CAST(:kinds AS text[])) AND recorded_at <= :now"
+)
 # Old ones past their grace go: nothing is kept that could still be stolen.
 FORGET = sql(
     "DELETE FROM events.webhook_secrets WHERE workspace_id = :workspace_id AND endpoint_id = :endpoint_id"
@@ -116,7 +120,8 @@ async def replace(
 ) -> None:
     """Puts new keys in the place of the present ones of their kinds, which sign for `grace` longer.
 
-    `before` are the keys that are good now. Raises Conflict where too many old ones would sign beside it.
+    Without grace old ones end too. `before` are the keys that are good now.
+    Raises Conflict where too many old ones would sign beside it.
     """
     kinds = {key.kind for key in given}
     replaced = [row for row in before if row["expires_at"] is None and row["kind"] in kinds]
@@ -128,7 +133,10 @@ async def replace(
     for key in given:
         if any(_is_same(vault, tx.workspace_id, row, key) for row in before):
             raise invalid("/key", "same_key", "This key is in use at the endpoint already.")
-    if replaced:
+    if not grace:
+        # The one that has leaked may be an old one in its grace.
+        await tx.run(END, endpoint_id=endpoint_id, kinds=sorted(kinds), now=tx.now)
+    elif replaced:
         await tx.run(EXPIRE, endpoint_id=endpoint_id, kinds=sorted(kinds), until=tx.now + grace)
     await tx.run(FORGET, endpoint_id=endpoint_id, now=tx.now)
     await store(tx, vault, endpoint_id, given)

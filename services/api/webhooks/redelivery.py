@@ -39,16 +39,12 @@ SAMPLE = sql(
       :now, :now, :now) RETURNING *
     """
 )
-# The queue is locked first, as it is by whoever writes outcomes down.
+# Its place in the queue follows by itself: the delivery is locked before it, as by everybody who changes one.
 AGAIN = sql(
     """
-    WITH waiting AS MATERIALIZED (
-      SELECT FROM events.webhook_queue WHERE workspace_id = :workspace_id AND delivery_id = :id FOR UPDATE
-    )
     UPDATE events.webhook_deliveries SET status = 'pending', attempts = 0, next_attempt_at = :now, delivered_at = NULL,
       requested_by = :job_id, updated_at = :now
     WHERE workspace_id = :workspace_id AND id = :id AND event_recorded_at = :event_recorded_at
-      AND (SELECT count(*) FROM waiting) >= 0
     """
 )
 # Events of deliveries whose bytes of this edition were never made: the endpoint wanted another one at the time.

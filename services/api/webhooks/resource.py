@@ -30,7 +30,12 @@ def wire(row: Row) -> dict[str, Any]:
 
 
 def job_wire(row: Row) -> dict[str, Any]:
-    return columns(row, _JOB_SHOWN)
+    shown = columns(row, _JOB_SHOWN)
+    given = shown["parameters"]
+    zoned = {
+        name: given[name].replace("+00:00", "Z") for name in ("since", "until") if isinstance(given.get(name), str)
+    }
+    return {**shown, "parameters": {**given, **zoned}}
 
 
 ENDPOINTS = Resource(

@@ -21,6 +21,8 @@ from shared.tenancy import Principal
 router = Router(prefix="/v1/webhook-endpoints", tags=["webhooks"])
 WebhooksRead = Annotated[Principal, requires("webhooks:read")]
 WebhooksWrite = Annotated[Principal, requires("webhooks:write")]
+# Whoever may not read events is not told them by another way either.
+WebhooksMake = Annotated[Principal, requires("webhooks:write", "events:read")]
 NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -44,12 +46,13 @@ async def list_webhook_endpoints(
 
 @router.post("", status_code=201, response_model=schemas.WebhookEndpointCreated, operation_id="createWebhookEndpoint")
 async def create_webhook_endpoint(
-    principal: WebhooksWrite, tx: EdgeTransaction, means: InstallationMeans, body: schemas.WebhookEndpointCreate
+    principal: WebhooksMake, tx: EdgeTransaction, means: InstallationMeans, body: schemas.WebhookEndpointCreate
 ) -> Response:
     """Begins to send events to a URL.
 
     The answer holds the key that verifies deliveries; it can be read again under `/secret`. What happens from now on
-    is delivered, at least once and mostly in order; `:replay-missing` delivers what happened before.
+    is delivered, at least once and mostly in order; `:replay-missing` delivers what happened before. A receiver is told
+    the types of event that the feed would tell whoever made it; to make one needs `events:read` besides.
     """
     row, key = await service.create(tx, principal, body, means)
     headers = {"Location": f"{ENDPOINTS.path}/{row['id']}", "ETag": etag(row["version"]), **NO_STORE}

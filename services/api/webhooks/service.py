@@ -49,22 +49,29 @@ DROP_KEYS = sql(
     "DELETE FROM events.webhook_secrets WHERE workspace_id = :workspace_id AND endpoint_id = :id"
     " AND NOT kind = ANY(CAST(:kept AS text[]))"
 )
-# The queue is locked first, as it is by whoever writes outcomes down: the two wait for each other, and never both. Of a
-# very long one the engine skips the rest, for it finds no endpoint to it.
-REMOVE = sql(
+# Everybody locks in one order: the endpoint, its state, its deliveries by id, their places in the queue, its jobs.
+# Whoever writes outcomes down may be at it at the same time: each waits for the other, and never both.
+DROP_STATE = sql("DELETE FROM events.webhook_endpoint_states WHERE workspace_id = :workspace_id AND endpoint_id = :id")
+# Of a very long queue the engine skips the rest, for it finds no endpoint to it.
+SKIP = sql(
     """
     WITH waiting AS MATERIALIZED (
       SELECT delivery_id, event_recorded_at FROM events.webhook_queue
-      WHERE workspace_id = :workspace_id AND endpoint_id = :id ORDER BY delivery_id LIMIT 10000 FOR UPDATE
-    ), skipped AS (
-      UPDATE events.webhook_deliveries d SET status = 'skipped', last_error = 'The endpoint was deleted.',
-        next_attempt_at = NULL, updated_at = :now
-      FROM waiting w WHERE d.workspace_id = :workspace_id AND d.id = w.delivery_id
-        AND d.event_recorded_at = w.event_recorded_at AND d.status = 'pending'
-    ), keys AS (
+      WHERE workspace_id = :workspace_id AND endpoint_id = :id ORDER BY delivery_id LIMIT 10000
+    ), locked AS MATERIALIZED (
+      SELECT d.id, d.event_recorded_at FROM waiting w JOIN events.webhook_deliveries d
+        ON d.workspace_id = :workspace_id AND d.id = w.delivery_id AND d.event_recorded_at = w.event_recorded_at
+      WHERE d.status = 'pending' ORDER BY d.id FOR UPDATE OF d
+    )
+    UPDATE events.webhook_deliveries d SET status = 'skipped', last_error = 'The endpoint was deleted.',
+      next_attempt_at = NULL, updated_at = :now
+    FROM locked l WHERE d.workspace_id = :workspace_id AND d.id = l.id AND d.event_recorded_at = l.event_recorded_at
+    """
+)
+REMOVE = sql(
+    """
+    WITH keys AS (
       DELETE FROM events.webhook_secrets WHERE workspace_id = :workspace_id AND endpoint_id = :id
-    ), states AS (
-      DELETE FROM events.webhook_endpoint_states WHERE workspace_id = :workspace_id AND endpoint_id = :id
     )
     UPDATE events.webhook_jobs SET cancel_requested = true, updated_at = :now, version = version + 1
     WHERE workspace_id = :workspace_id AND endpoint_id = :id AND status IN ('queued', 'running')
@@ -207,6 +214,8 @@ async def delete(tx: Tx, principal: Principal, id_: UUID, if_match: str | None) 
     """Deletes an endpoint with its keys. What still waited for it is skipped; its attempts are kept a while."""
     before = await resources.fetch(tx, principal, ENDPOINTS, id_, lock=True)
     check_if_match(if_match, before["version"])
+    await tx.run(DROP_STATE, id=id_)
+    await tx.run(SKIP, id=id_, now=tx.now)
     await tx.run(REMOVE, id=id_, now=tx.now)
     await tx.run(DELETE, id=id_)
     resources.note(tx, ENDPOINTS, "deleted", before, before)
