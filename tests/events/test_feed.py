@@ -364,3 +364,10 @@ async def test_events_of_a_backup_from_another_cluster_are_seen(admin: Caller, s
     assert [event["subject"]["id"] for event in whole[len(before) :]] == [each["id"] for each in made]
     await housekeeping.settle()
     assert await feed(admin) == whole
+
+
+async def test_a_type_of_subject_that_there_is_not_is_refused_with_those_there_are(admin: Caller) -> None:
+    response = await admin.get("/v1/events?subject_type=x")
+    error = response.json()["errors"][0]
+    assert (response.status_code, error["pointer"], error["code"]) == (400, "?subject_type", "unknown_code")
+    assert "opportunity" in error["message"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from services.api.errors import InvalidParameter, NotFound, wrong
@@ -15,6 +15,8 @@ from shared.db import Tx
 from shared.events import EVENT_TYPES, EventType, envelope, unknown
 from shared.tenancy import Principal
 
+SUBJECT_TYPES: Final = tuple(sorted({subject for each in EVENT_TYPES.values() for subject in each.subject}))
+
 
 def wanted(principal: Principal, params: EventFilters | StreamFilters, since: datetime | None = None) -> Wanted:
     """What the parameters ask for; raises InvalidParameter for a type that there is not."""
@@ -22,6 +24,9 @@ def wanted(principal: Principal, params: EventFilters | StreamFilters, since: da
         wrong("?type", "unknown_code", f"There is no type of event {each!r}; /v1/event-types lists them.")
         for each in unknown(params.type or ())
     ]
+    if params.subject_type is not None and params.subject_type not in SUBJECT_TYPES:
+        words = f"There is no such type of subject; there are: {', '.join(SUBJECT_TYPES)}."
+        errors.append(wrong("?subject_type", "unknown_code", words))
     if errors:
         raise InvalidParameter(errors[0].message, errors=errors)
     types = queries.wanted_types(principal.role, params.type)
