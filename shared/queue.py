@@ -171,8 +171,11 @@ class Nudger:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     await _send(redis, told, wanted)
             except (RedisError, OSError, TimeoutError) as error:
-                telemetry.NUDGES_LOST.inc(len(wanted))
                 log.warning("nudge_lost", error=str(error))
-                await asyncio.sleep(0.5)
+            except Exception:  # whatever it is, the next nudge must go out
+                log.exception("nudge_lost")
+            else:
+                await asyncio.sleep(self._gather)
                 continue
-            await asyncio.sleep(self._gather)
+            telemetry.NUDGES_LOST.inc(len(wanted))
+            await asyncio.sleep(0.5)

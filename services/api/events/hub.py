@@ -103,6 +103,8 @@ class Channel:
                 wait = 0.0 if more else _held_wait(held) if waiting else POLL_SECONDS
             except OUTAGES as error:
                 log.warning("events_not_read", workspace_id=str(self.workspace_id), error=str(error))
+            except Exception:  # a channel that ended would leave its streams with heartbeats and no events
+                log.exception("events_not_read", workspace_id=str(self.workspace_id))
             if wait:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(wait):
