@@ -41,7 +41,8 @@ SETTLE = sql(
     RETURNING d.id
     """
 )
-# An attempt was made even where its delivery has been taken up by another worker since.
+# An attempt was made even where its delivery has been taken up by another worker since. It may be there already,
+# where the answer to a commit was lost.
 RECORD = sql(
     """
     INSERT INTO events.webhook_attempts (workspace_id, id, delivery_id, endpoint_id, event_id, event_recorded_at, type,
@@ -52,6 +53,7 @@ RECORD = sql(
       CAST(:types AS text[]), CAST(:numbers AS int[]), CAST(:times AS timestamptz[]), CAST(:outcomes AS text[]),
       CAST(:status_codes AS int[]), CAST(:durations AS int[]), CAST(:urls AS text[]), CAST(:ips AS text[]),
       CAST(:requests AS jsonb[]), CAST(:responses AS jsonb[]), CAST(:bodies AS bytea[]), CAST(:errors AS text[])) a
+    ON CONFLICT DO NOTHING
     """
 )
 HEALTH = sql(
