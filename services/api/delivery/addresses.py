@@ -13,6 +13,10 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
+import structlog
+
+log = structlog.get_logger(__name__)
+
 Address: TypeAlias = IPv4Address | IPv6Address
 
 _ALWAYS: Final = frozenset({80, 443})
@@ -77,7 +81,9 @@ class Rules:
             raise Refused(f"{host} has no address.")
         for address in found:
             if not self.allows(address):
-                raise Refused(f"{host} leads to {address}, which is not a public address.")
+                # The text is shown to whoever set the endpoint up: what our resolver knows is not theirs to see.
+                log.info("address_refused", host=host, address=str(address))
+                raise Refused(f"{host} leads to an address that is not public.")
         return found[0]
 
 
