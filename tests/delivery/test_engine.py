@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -13,6 +15,7 @@ from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from services.api.delivery import claims
 from shared.clock import FixedClock
 from shared.db import Row
 from shared.events import EVENT_TYPES
@@ -293,3 +296,58 @@ async def test_workspaces_do_not_meet(own_servers: Servers, farm: Farm) -> None:
         await two.settle()
         assert farm.ids("/ok/one") == set(map(str, mine))
         assert farm.ids("/ok/two") == set(map(str, theirs))
+
+
+async def test_outcomes_that_are_written_again_are_there_once(sender: Sender, farm: Farm) -> None:
+    """The answer to a commit was lost: the same outcomes come once more, and hold up nothing."""
+    recorder = sender.engine._recorder
+    settle, lost = recorder._settle, 0
+
+    async def loses(*given: object) -> None:
+        nonlocal lost
+        await settle(*given)  # type: ignore[arg-type]
+        lost += 1
+        if lost == 1:
+            raise ConnectionError
+
+    with patch.object(recorder, "_settle", loses):
+        await sender.endpoint(farm.url("/ok/a"))
+        await sender.emit()
+        await sender.settle()
+    assert lost == 2
+    assert len(await sender.attempts()) == 1
+
+
+async def test_the_loops_outlive_whatever_goes_wrong(sender: Sender, farm: Farm) -> None:
+    await sender.endpoint(farm.url("/ok/a"))
+    await sender.emit()
+    with patch.object(sender.engine, "_claim", side_effect=KeyError("strange")):
+        await sender.relay.work()
+        while not sender.engine._trouble:
+            await asyncio.sleep(0.005)
+        with pytest.raises(RuntimeError, match="strange"):
+            await sender.engine.sweep()
+    while not farm.received["/ok/a"]:
+        await asyncio.sleep(0.01)
+    await sender.settle()
+    assert not sender.engine._trouble
+
+
+async def test_what_could_outlive_its_lease_is_given_back(sender: Sender, farm: Farm) -> None:
+    """It waited too long for its turn: it is due at once, not after the lease."""
+    claim, late = claims.claim, [True]
+
+    async def claims_late(*given: Any) -> tuple[list[claims.Claimed], Any]:
+        claimed, found = await claim(*given)
+        if claimed and late:
+            late.clear()
+            claimed = [replace(each, expires=0.0) for each in claimed]
+        return claimed, found
+
+    with patch.object(claims, "claim", claims_late):
+        await sender.endpoint(farm.url("/ok/a"))
+        await sender.emit()
+        await sender.settle(10)
+    assert not late
+    (delivery,) = await sender.deliveries()
+    assert (delivery["status"], delivery["attempts"]) == ("delivered", 1)

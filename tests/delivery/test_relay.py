@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.api.delivery.relay import Snapshot
+from services.api.delivery.relay import Page, Snapshot
 from shared.db import Database, open_database
 from shared.effects import Event
 from shared.ids import new_id
@@ -143,3 +145,32 @@ async def test_workspaces_without_endpoints_leave_nothing(own_servers: Servers) 
         await sender.relay.work()
         assert await sender.deliveries() == []
         assert await sender.read("SELECT 1 FROM events.webhook_messages WHERE workspace_id = $1") == []
+
+
+async def test_a_workspace_that_fails_holds_up_no_other(own_servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes wrong in one waits; an outage is raised after the others' turn, and positions are read again."""
+    async with open_sender(own_servers) as sender:
+        relay, workspace_id = sender.relay, sender.workspace_id
+        relay._tell = lambda *_: None
+        await sender.endpoint("https://10.0.0.1/x")
+        await relay.work()
+        relayed, broken = relay._relay, UUID(int=0)
+        failures: list[Exception] = [ValueError("strange"), ConnectionError()]
+
+        async def fails(id_: UUID) -> Page:
+            if id_ == broken:
+                raise failures.pop(0)
+            return await relayed(id_)
+
+        monkeypatch.setattr(relay, "_relay", fails)
+        relay._left.add(broken)
+        await sender.emit()
+        await relay.work()
+        assert len(await sender.deliveries()) == 1
+        assert broken in relay._left
+        assert workspace_id not in relay._left
+        await sender.emit()
+        with pytest.raises(ConnectionError):
+            await relay.work()
+        assert len(await sender.deliveries()) == 2
+        assert relay._seen is None

@@ -65,6 +65,8 @@ class Engine:
         self._attempts: set[asyncio.Task[None]] = set()
         self._loops: list[asyncio.Task[None]] = []
         self._busy = 0
+        # What goes wrong in the loops, other than an outage.
+        self._trouble: dict[Callable[[], object], str] = {}
         self._stopping = False
 
     def start(self) -> None:
@@ -95,6 +97,9 @@ class Engine:
         if most:
             for workspace_id, endpoint_id in await claims.due(self._database, now, resting, most):
                 self.hint(workspace_id, (endpoint_id,))
+        if self._trouble:
+            # The duty reports it: the loops are none.
+            raise RuntimeError("; ".join(self._trouble.values()))
         return False
 
     def _room(self, line: Line, now: datetime) -> int:
@@ -176,9 +181,11 @@ class Engine:
                 self._wait(line, start)
                 continue
             line.waiting.popleft()
-            # One that could outlive its lease is left to whoever finds it due again.
             if claimed.expires - loop.time() > line.endpoint.timeout_seconds + 5:
                 self._begin(line, claimed)
+            else:
+                # It could outlive its lease: it is due again for whoever finds it.
+                self._recorder.give_back((claimed,))
             if line.waiting:
                 self._lanes.ready(line)
 
@@ -308,13 +315,19 @@ class Engine:
             self._busy += 1
             try:
                 await work()  # type: ignore[misc]
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-                log.warning("delivery_waits", error=f"{type(error).__name__}: {error}")
+            except Exception as error:
+                text = f"{type(error).__name__}: {error}"
+                if isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError | OSError):
+                    log.warning("delivery_waits", error=text)
+                else:
+                    log.exception("delivery_failed_unexpectedly", error=text)
+                    self._trouble[work] = text
                 wake.set()
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, _LONGEST_WAIT)
             else:
                 wait = _FIRST_WAIT
+                self._trouble.pop(work, None)
             finally:
                 self._busy -= 1
 

@@ -16,6 +16,7 @@ from services.api.delivery import claims, ledger
 from services.api.delivery.claims import Claimed
 from services.api.delivery.lanes import Line
 from services.api.delivery.outcomes import Health, Outcome
+from services.api.jobs.outages import OUTAGES
 from shared.clock import Clock
 from shared.db import Database
 from shared.outbox import write_effects
@@ -24,6 +25,7 @@ log = structlog.get_logger(__name__)
 
 _GATHER_SECONDS: Final = 0.005
 _AT_ONCE: Final = 500
+_AGAIN_SECONDS: Final = 5.0
 
 Ended = list[tuple[Line | None, Outcome]]
 
@@ -72,29 +74,57 @@ class Recorder:
         return not (self._ended or self._back or self.wake.is_set())
 
     async def work(self) -> None:
-        """Writes all there is. What can't be written stays; raises what the database raises."""
+        """Writes all there is. What can't be written stays, and holds up no other workspace; raises outages."""
         await asyncio.sleep(_GATHER_SECONDS)
+        outage = await self._release()
+        kept: Ended = []
+        try:
+            while self._ended:
+                outage = await self._write(kept) or outage
+        finally:
+            self._ended = kept + self._ended
+        if outage is not None:
+            raise outage
+        if kept or self._back:
+            asyncio.get_running_loop().call_later(_AGAIN_SECONDS, self.wake.set)
+
+    async def _release(self) -> BaseException | None:
+        """Gives back what is to be given back; the outage that was met."""
         back, self._back = self._back, []
         try:
             await claims.release(self._database, back)
-        except BaseException:
+        except BaseException as error:
             self._back = back + self._back
-            raise
-        while self._ended:
-            taken, self._ended = self._ended[:_AT_ONCE], self._ended[_AT_ONCE:]
-            by_workspace: dict[UUID, Ended] = {}
-            for each in taken:
-                by_workspace.setdefault(each[1].claimed.workspace_id, []).append(each)
-            while by_workspace:
-                workspace_id, ended = next(iter(by_workspace.items()))
+            if not isinstance(error, Exception):
+                raise
+            log.warning("release_failed", exc_info=error)
+            return error if isinstance(error, OUTAGES) else None
+        return None
+
+    async def _write(self, kept: Ended) -> BaseException | None:
+        """Writes so many at once, and adds to `kept` what can't be written; the outage that was met."""
+        outage: BaseException | None = None
+        taken, self._ended = self._ended[:_AT_ONCE], self._ended[_AT_ONCE:]
+        by_workspace: dict[UUID, Ended] = {}
+        for each in taken:
+            by_workspace.setdefault(each[1].claimed.workspace_id, []).append(each)
+        while by_workspace:
+            workspace_id, ended = next(iter(by_workspace.items()))
+            try:
                 try:
                     await self._settle(workspace_id, ended)
                 except asyncpg.DataError as error:
                     await self._one_by_one(workspace_id, ended, error)
-                except BaseException:
-                    self._ended = [each for group in by_workspace.values() for each in group] + self._ended
-                    raise
-                del by_workspace[workspace_id]
+            except Exception as error:
+                kept += ended
+                log.warning("outcomes_failed", workspace_id=str(workspace_id), exc_info=error)
+                if isinstance(error, OUTAGES):
+                    outage = outage or error
+            except BaseException:
+                self._ended = [each for group in by_workspace.values() for each in group] + self._ended
+                raise
+            del by_workspace[workspace_id]
+        return outage
 
     async def _one_by_one(self, workspace_id: UUID, ended: Ended, error: asyncpg.DataError) -> None:
         """Something a receiver said can't be stored: what is left of it is that it was said."""

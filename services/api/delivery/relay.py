@@ -13,11 +13,16 @@ from enum import Enum, auto
 from typing import Final
 from uuid import UUID
 
+import structlog
+
 from services.api.delivery.fanout import TAKERS, fan_out
 from services.api.delivery.restored import settle_restored
+from services.api.jobs.outages import OUTAGES
 from shared.clock import Clock
 from shared.db import Database, Tx, sql
 from shared.events import COLUMNS
+
+log = structlog.get_logger(__name__)
 
 _PAGE: Final = 500
 # The snapshot and what is due by it come from one statement, and so from one moment.
@@ -102,13 +107,28 @@ class Relay:
         self._left: set[UUID] = set()
 
     async def work(self) -> bool:
-        """One look; True where there is more at once."""
+        """One look; True where there is more at once. A workspace that can't be relayed holds up no other."""
+        try:
+            return await self._work()
+        except BaseException:
+            # A crash may have undone pages: what was handed on is read again from the positions that are stored.
+            self._seen = None
+            raise
+
+    async def _work(self) -> bool:
         await self._look()
         more = False
+        outage: BaseException | None = None
         for workspace_id in sorted(self._left):
             self._left.discard(workspace_id)
             try:
                 page = await self._relay(workspace_id)
+            except Exception as error:
+                self._left.add(workspace_id)
+                log.warning("relay_failed", workspace_id=str(workspace_id), exc_info=error)
+                if isinstance(error, OUTAGES):
+                    outage = outage or error
+                continue
             except BaseException:
                 self._left.add(workspace_id)
                 raise
@@ -117,6 +137,8 @@ class Relay:
             if page is Page.RESTORED:
                 await settle_restored(self._database)
             more = more or page in (Page.MORE, Page.RESTORED)
+        if outage is not None:
+            raise outage
         return more
 
     async def _look(self) -> None:

@@ -8,11 +8,16 @@ from datetime import UTC, date, datetime
 from typing import Any, Final
 from uuid import UUID
 
+import structlog
+
+from services.api.jobs.outages import OUTAGES
 from services.api.tasks.overdue import tell_overdue
 from shared.clock import Clock
 from shared.db import Database, sql
 from shared.effects import BULK
 from shared.queue import Nudger
+
+log = structlog.get_logger(__name__)
 
 _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST: Final = UUID(int=0)
@@ -61,8 +66,16 @@ class Clockwork:
         by_workspace: dict[UUID, list[Any]] = {}
         for row in rows:
             by_workspace.setdefault(row["workspace_id"], []).append(row)
+        outage: BaseException | None = None
         for workspace_id, due in by_workspace.items():
-            await self._mark(workspace_id, due)
+            try:
+                await self._mark(workspace_id, due)
+            except Exception as error:
+                log.warning("clockwork_failed", workspace_id=str(workspace_id), exc_info=error)
+                if isinstance(error, OUTAGES):
+                    outage = outage or error
+        if outage is not None:
+            raise outage
         full = len(rows) == self._most
         self._places[name] = _Place(rows[-1]["next_due_at"], rows[-1]["subject_id"]) if full else _Place()
         return full
@@ -92,9 +105,18 @@ class OverdueTasks:
         by_workspace: dict[UUID, list[UUID]] = {}
         for row in rows:
             by_workspace.setdefault(row["workspace_id"], []).append(row["id"])
+        outage: BaseException | None = None
         for workspace_id, ids in by_workspace.items():
-            async with self._database.transaction(workspace_id, self._clock.now()) as tx:
-                told = await tell_overdue(tx, ids)
+            try:
+                async with self._database.transaction(workspace_id, self._clock.now()) as tx:
+                    told = await tell_overdue(tx, ids)
+            except Exception as error:
+                log.warning("overdue_tasks_failed", workspace_id=str(workspace_id), exc_info=error)
+                if isinstance(error, OUTAGES):
+                    outage = outage or error
+                continue
             if told:
                 self._nudger.tell(workspace_id)
+        if outage is not None:
+            raise outage
         return full
