@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -12,6 +14,7 @@ from fastapi import FastAPI
 
 from services.api.events.places import Places
 from services.api.events.queries import _page
+from services.api.events.stream import EventStream
 from services.api.jobs.housekeeping import Housekeeping
 from services.api.state import State
 from shared.clock import FixedClock
@@ -19,6 +22,7 @@ from shared.events import EVENT_TYPES
 from shared.feed import BEGINNING, Position, read_after
 from shared.ids import new_id
 from tests.conftest import Servers
+from tests.events.support import streaming
 from tests.support.caller import Caller
 from tests.support.flow import working_day
 from tests.support.scoring import drain
@@ -252,6 +256,57 @@ class TestWhoSeesWhat:
             for path in ("/v1/events", f"/v1/events?after={new_id()}") if status == 403 else ("/v1/events",):
                 response = await admin.get(path, headers={"Authorization": f"Bearer {key['key']}"})
                 assert response.status_code == status
+
+    async def test_a_narrowed_key_is_told_of_what_it_may_read_alone(
+        self, app: FastAPI, admin: Caller, state: State
+    ) -> None:
+        """In the feed, by an event's id, and over the stream; what the role may do besides opens nothing."""
+        scopes = ["events:read", "products:read"]
+        key = await admin.ok("POST", "/v1/api-keys", {"name": "n", "scopes": scopes})
+        authorized = {"Authorization": f"Bearer {key['key']}"}
+        async with (
+            streaming(app, None, headers=authorized) as live,
+            streaming(
+                app,
+                None,
+                headers=authorized,
+                after=state.hub.places(admin.workspace_id).cursor(BEGINNING, datetime.now(UTC)),
+            ) as resumed,
+        ):
+            hidden = await admin.make_customer()
+            product = await admin.ok("POST", "/v1/products", {"name": "Press"})
+            # Making a member has the stream ask again who listens.
+            await admin.member("rep")
+            await admin.make_customer()
+            second = await admin.ok("POST", "/v1/products", {"name": "Drill"})
+            for stream in (live, resumed):
+                told = [message.data["subject"]["id"] for message in await stream.take(2)]
+                assert told == [product["id"], second["id"]]
+        page = await admin.ok("GET", "/v1/events", headers=authorized)
+        assert [event["subject"]["id"] for event in page["data"]] == [product["id"], second["id"]]
+        event = (await feed(admin, subject_id=hidden["id"]))[0]
+        assert (await admin.get(f"/v1/events/{event['id']}", headers=authorized)).status_code == 404
+        assert (await admin.get(f"/v1/events/{page['data'][0]['id']}", headers=authorized)).status_code == 200
+
+
+async def test_a_stream_that_never_begins_holds_no_place(app: FastAPI, admin: Caller, state: State) -> None:
+    """The client was gone before its answer began, and the server did not so much as call it."""
+
+    class Gone(Exception):
+        pass
+
+    async def never(*_: Any) -> None:
+        raise Gone
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EventStream, "__call__", never)
+        with suppress(Gone):
+            async with asyncio.timeout(5), streaming(app, admin) as failed:
+                assert failed.status == 500
+    assert state.hub.streams == 0
+    async with streaming(app, admin) as stream:
+        assert (stream.status, state.hub.streams) == (200, 1)
+    assert state.hub.streams == 0
 
 
 async def test_a_page_costs_as_much_whatever_is_asked_for(admin: Caller) -> None:

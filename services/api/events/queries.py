@@ -11,13 +11,13 @@ page is short or empty, and says that there is more.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
-from shared.catalog.people import ROLE_SCOPES
 from shared.db import Query, Row, Tx, sql
 from shared.events import COLUMNS, EVENT_TYPES, matches
 from shared.feed import HORIZON, NIL, Batch, Position
@@ -104,9 +104,9 @@ class Wanted:
         )
 
 
-def wanted_types(role: str, patterns: list[str] | None) -> frozenset[str] | None:
-    """The types among `patterns` whose subjects the role may read; None where that is every type there will be."""
-    allowed = [name for name, each in EVENT_TYPES.items() if each.scope in ROLE_SCOPES[role]]
+def wanted_types(scopes: AbstractSet[str], patterns: list[str] | None) -> frozenset[str] | None:
+    """The types among `patterns` whose subjects the scopes let read; None where that is every type there will be."""
+    allowed = [name for name, each in EVENT_TYPES.items() if each.scope in scopes]
     if not patterns or "*" in patterns:
         return None if len(allowed) == len(EVENT_TYPES) else frozenset(allowed)
     return frozenset(name for name in allowed if matches(patterns, name))

@@ -105,18 +105,18 @@ async def stream_events(
     async def check() -> Principal:
         return await authorize(request, SecurityScopes(["events:read"]))
 
-    channel = state.hub.admit(principal)
-    return EventStream(
-        Follower(
+    def follow() -> Follower:
+        return Follower(
             state.hub,
-            channel,
+            state.hub.admit(principal),
             principal,
             state.clock,
             wanted=lambda who: wanted if who == principal else service.wanted(who, params),
             position=position,
             check=check,
         )
-    )
+
+    return EventStream(follow)
 
 
 @router.get("/{id}", response_model=schemas.Event, operation_id="getEvent")

@@ -29,7 +29,7 @@ def wanted(principal: Principal, params: EventFilters | StreamFilters, since: da
         errors.append(wrong("?subject_type", "unknown_code", words))
     if errors:
         raise InvalidParameter(errors[0].message, errors=errors)
-    types = queries.wanted_types(principal.role, params.type)
+    types = queries.wanted_types(principal.scopes, params.type)
     return Wanted(types, params.subject_type, params.subject_id, params.owner_id, since)
 
 
@@ -55,7 +55,7 @@ async def page(tx: Tx, principal: Principal, params: EventFilters, places: Place
 async def get(tx: Tx, principal: Principal, id_: UUID) -> dict[str, Any]:
     """One event; raises NotFound where there is none, or none the caller may see."""
     row = await queries.read_one(tx, id_, Sight.of(principal))
-    types = queries.wanted_types(principal.role, None)
+    types = queries.wanted_types(principal.scopes, None)
     if row is None or (types is not None and row["type"] not in types):
         raise NotFound("There is no such event, or it is not yours to see.")
     return envelope(row)

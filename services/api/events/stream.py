@@ -157,28 +157,35 @@ class Follower:
 
 
 class EventStream(Response):
-    """Sends frames as they come, watching for the client's going."""
+    """Sends frames as they come, watching for the client's going.
+
+    `follow` counts the stream in, and raises where there are too many. It is called when the answer is about to begin,
+    so that one which never does holds no place.
+    """
 
     media_type = "text/event-stream"
 
-    def __init__(self, follower: Follower | None = None) -> None:
+    def __init__(self, follow: Callable[[], Follower] | None = None) -> None:
         self.status_code = 200
         self.background = None
-        self.follower = follower
+        self.follow = follow
         self.init_headers({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        assert self.follower is not None  # noqa: S101 - the class alone stands in the document
+        assert self.follow is not None  # noqa: S101 - the class alone stands in the document
+        follower = self.follow()
         gone = asyncio.ensure_future(_gone(receive))
-        telling = asyncio.ensure_future(self._tell(self.follower, send))
+        telling = asyncio.ensure_future(self._tell(follower, send))
         try:
             await asyncio.wait((gone, telling), return_when=asyncio.FIRST_COMPLETED)
         finally:
             gone.cancel()
             telling.cancel()
-            with suppress(asyncio.CancelledError, OSError, TimeoutError):
-                await telling
-            await self.follower.leave()
+            try:
+                with suppress(asyncio.CancelledError, OSError, TimeoutError):
+                    await telling
+            finally:
+                await follower.leave()
 
     async def _tell(self, follower: Follower, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
