@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from services.api.exports.columns import KINDS
+from services.api.exports.writers import as_text
+from services.api.imports.kinds import check_mapping
+from services.api.imports.mapping import Mapping
 from tests.exports.support import content, exported, rows_of
 from tests.imports.support import SIMPLE, imported, table
 from tests.support.caller import Caller
@@ -28,6 +32,11 @@ HOSTILE = (
     'a "quoted", text',
     "line\nbreak",
     "'plain",
+    "'\n=1+1",
+    "\uff1d1\uff0b1",
+    "\uff0b86",
+    "'\uff0d2",
+    "\uff20SUM(A1)",
 )
 
 
@@ -66,13 +75,18 @@ async def test_formulas_are_texts_and_come_back_as_they_were(admin: Caller, othe
     if format_ == "ndjson":
         assert written == sorted(HOSTILE)
     else:
-        assert [text for text in written if text[:1] in "=+-@"] == []
+        assert [text for text in written if text[:1] in "=+-@\n\uff1d\uff0b\uff0d\uff20"] == []
         assert {"'=1+1", "'+86 21 5555", "''=x", "'''-y", "'plain"} <= set(written)
     mapping = await admin.ok("GET", f"/v1/exports/{done['id']}/mapping")
     back = await imported(other, data, mapping, name=f"file.{format_}")
     assert back["status"] == "succeeded", back
     notes = [row["notes"] for row in (await other.ok("GET", "/v1/customers"))["data"]]
     assert sorted(notes) == sorted(text.strip() for text in HOSTILE)
+
+
+@pytest.mark.parametrize("first", "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+def test_whatever_begins_a_formula_is_quoted(first: str) -> None:
+    assert as_text(f"{first}1") == f"'{first}1"
 
 
 _SAME: dict[str, tuple[str, ...]] = {
@@ -150,3 +164,29 @@ async def test_attributes_are_columns(admin: Caller) -> None:
     assert rows_of("ndjson", await content(admin, done))[0]["attributes.size"] == 12.5
     mapping = await admin.ok("GET", f"/v1/exports/{done['id']}/mapping")
     assert mapping["attributes"] == {"size": "attributes.size"}
+
+
+@pytest.mark.parametrize("kind", ["customers", "contacts", "opportunities", "interactions", "transitions"])
+async def test_no_column_that_a_narrowed_key_may_not_read(admin: Caller, kind: str) -> None:
+    """Names and addresses of others are left out; the mapping does without, and the ids stay."""
+    await _scene(admin)
+    own = {"transitions": "opportunities"}.get(kind, kind)
+    scopes = ["exports:read", "exports:write", f"{own}:read"]
+    key = await admin.ok("POST", "/v1/api-keys", {"name": "n", "scopes": scopes})
+    narrow = replace(admin, key=key["key"])
+    done = await exported(narrow, kind)
+    columns = set(rows_of("csv", await content(narrow, done))[0])
+    foreign = {f"{base}_{what}" for base in ("owner", "member", "assignee") for what in ("name", "email")}
+    if kind != "customers":
+        foreign |= {"customer_name", "product_name"}
+    assert columns & foreign == set()
+    assert set(KINDS[kind].columns) - columns <= foreign | {"opportunity_name"}
+    assert ("opportunity_name" in columns) == (kind == "transitions")
+    if kind != "transitions":
+        mapping = await narrow.ok("GET", f"/v1/exports/{done['id']}/mapping")
+        named = [mapping.get(section, {}) for section in ("customer", "owner", "product")]
+        assert {column for each in named for column in each.values()} & foreign == set()
+        assert check_mapping(Mapping.model_validate(mapping)) == []
+    whole = await exported(admin, kind)
+    refused = await narrow.request("GET", f"/v1/exports/{whole['id']}/content")
+    assert refused.status_code == 403, refused.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -11,6 +12,7 @@ import pytest
 
 from services.api.exports import attempt, lease
 from services.api.exports.attempt import run
+from services.api.exports.writers import Workbook
 from services.api.jobs.exports import ExportSweep
 from tests.exports.support import ask, content, exported, exporter_of, rows_of
 from tests.support.caller import Caller
@@ -66,6 +68,49 @@ async def test_a_killed_export_goes_on_with_no_row_lost_or_doubled(
     assert (done["status"], done["rows_written"]) == ("succeeded", 7)
     names = [row["name"] for row in rows_of(format_, await content(admin, done))]
     assert names == [f"Customer {n:03}" for n in range(7)]
+
+
+async def test_a_workbook_that_keeps_failing_is_given_up(admin: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It begins anew each time, so that what it has come to does not begin its attempts anew."""
+    await _customers(admin, 1)
+
+    def broken(*_: Any) -> None:
+        raise ValueError
+
+    monkeypatch.setattr(Workbook, "add", broken)
+    made = await ask(admin, "customers", "xlsx")
+    for _ in range(3):
+        assert await run(exporter_of(admin, import_attempts=3), admin.workspace_id, UUID(made["id"]))
+        await _left(admin, made["id"])
+    done = await admin.ok("GET", f"/v1/exports/{made['id']}")
+    assert (done["status"], done["problem"]["code"]) == ("failed", "gave_up")
+
+
+async def test_a_lease_is_renewed_while_a_workbook_is_put_together(
+    admin: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _customers(admin, 1)
+    real, renewed = lease.progress, threading.Event()
+    closing = threading.Event()
+    close = Workbook.close
+
+    async def seen(*args: Any, **given: Any) -> bool:
+        cancelled = await real(*args, **given)
+        if closing.is_set():
+            renewed.set()
+        return cancelled
+
+    def slow(self: Workbook) -> None:
+        closing.set()
+        assert renewed.wait(10)
+        close(self)
+
+    monkeypatch.setattr(lease, "progress", seen)
+    monkeypatch.setattr(Workbook, "close", slow)
+    made = await ask(admin, "customers", "xlsx")
+    assert await run(exporter_of(admin, import_lease_seconds=1), admin.workspace_id, UUID(made["id"]))
+    done = await admin.ok("GET", f"/v1/exports/{made['id']}")
+    assert (done["status"], done["rows_written"]) == ("succeeded", 1)
 
 
 async def test_a_lost_lease_writes_nothing_more(admin: Caller, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -173,7 +173,8 @@ class _Attempt:
 
     async def _begin(self, tx: Tx) -> None:
         """Settles the columns, and clears what an attempt at a workbook left."""
-        names = list(self._kind.columns)
+        left_out = frozenset(self._held["checkpoint"].get("left_out", ()))
+        names = [name for name in self._kind.columns if name not in left_out]
         if self._kind.of_stages:
             names += [f"passed_at.{row['key']}" for row in await tx.rows(STAGE_KEYS)]
         if self._kind.subject:
@@ -224,12 +225,25 @@ class _Attempt:
                 words = "A sheet holds 1,048,576 rows, and there are more: ask for CSV, or filter."
                 raise Ended("failed", "too_many_rows", words) from None
             finally:
-                await asyncio.to_thread(book.close)
+                await self._close(book)
             with path.open("rb") as file:
                 while piece := await asyncio.to_thread(file.read, PIECE):
                     async with self._transaction() as tx:
                         await self._add(tx, piece)
                         await self._progress(tx, [])
+
+    async def _close(self, book: Workbook) -> None:
+        """Puts the workbook together, which may outlast a lease: it is renewed meanwhile."""
+        closing = asyncio.ensure_future(asyncio.to_thread(book.close))
+        try:
+            while not closing.done():
+                await asyncio.wait((closing,), timeout=self._worker.settings.import_lease_seconds / 3)
+                if not closing.done():
+                    async with self._transaction() as tx:
+                        await self._progress(tx, [])
+        finally:
+            # Its folder must not go while the thread writes into it.
+            await closing
 
 
 async def _release(worker: Exporter, held: Row) -> None:

@@ -46,6 +46,11 @@ from shared.db import Row, statement
 from shared.tenancy import Reach, scoped, visible
 
 Get = Callable[[Row], Any]
+# What is told of another record is read with that record's scope.
+_REFERRED = {
+    "customer": "customers:read", "owner": "members:read", "member": "members:read", "assignee": "members:read",
+    "product": "products:read", "opportunity": "opportunities:read",
+}  # fmt: skip
 # The file holds what was there when the export began; what comes later has a later id as well.
 NOT_A_FILTER = frozenset(("limit", "cursor", "sort", "include_deleted", "expand", "fields"))
 
@@ -225,6 +230,12 @@ KINDS: dict[str, Kind] = {
         ),
     )
 }
+
+
+def scope_of(column: str) -> str | None:
+    """The scope that a column needs beside its kind's own: `owner_email` is read with `members:read`."""
+    base, _, what = column.rpartition("_")
+    return _REFERRED.get(base) if what in {"name", "email"} else None
 
 
 @statement

@@ -23,10 +23,12 @@ CLAIM = sql(
     WHERE workspace_id = :workspace_id AND id = :id AND {_DUE} AND {_TIME} RETURNING *
     """
 )
+# A workbook begins anew each time: what it has come to is no reason to begin its attempts anew as well.
 PROGRESS = sql(
     f"""
     UPDATE sales.exports SET rows_written = :rows, total_bytes = :bytes,
-      checkpoint = checkpoint || CAST(:checkpoint AS jsonb), attempts = 0,
+      checkpoint = checkpoint || CAST(:checkpoint AS jsonb),
+      attempts = CASE WHEN format = 'xlsx' THEN attempts ELSE 0 END,
       lease_until = now() + make_interval(secs => :lease), version = version + 1, updated_at = :now
     WHERE {_MINE} RETURNING cancel_requested
     """

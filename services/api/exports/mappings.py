@@ -44,12 +44,14 @@ def mapping_for(kind: str, format_: str, names: Iterable[str], process: Row | No
     if attributes:
         mapping["attributes"] = dict(sorted(attributes.items()))
     if "customer_id" in columns:
-        mapping["customer"] = {"external_id": "customer_id", "name": "customer_name", "missing": "create"}
+        mapping["customer"] = _reference("customer", columns)
     if "owner_id" in columns or "member_id" in columns:
         base = "owner" if "owner_id" in columns else "member"
-        mapping["owner"] = {"email": f"{base}_email", "name": f"{base}_name", "missing": "leave_empty"}
+        named = {what: f"{base}_{what}" for what in ("email", "name") if f"{base}_{what}" in columns}
+        if named:
+            mapping["owner"] = {**named, "missing": "leave_empty"}
     if "product_id" in columns:
-        mapping["product"] = {"external_id": "product_id", "name": "product_name", "missing": "create"}
+        mapping["product"] = _reference("product", columns)
     if kind == "interactions":
         mapping["opportunity"] = {"external_id": "opportunity_id", "missing": "leave_empty"}
         mapping["contacts"] = {"external_ids": "contact_ids", "missing": "leave_out"}
@@ -57,6 +59,13 @@ def mapping_for(kind: str, format_: str, names: Iterable[str], process: Row | No
         mapping["process"] = {"key": process["key"]}
         mapping["stage"] = _stage_of(process["stages"], columns)
     return mapping
+
+
+def _reference(base: str, columns: set[str]) -> dict[str, Any]:
+    """By id and name; what a file gives no name to can't be made from it, and must be there."""
+    if f"{base}_name" not in columns:
+        return {"external_id": f"{base}_id", "missing": "refuse"}
+    return {"external_id": f"{base}_id", "name": f"{base}_name", "missing": "create"}
 
 
 def _stage_of(stages: list[str], columns: set[str]) -> dict[str, Any]:

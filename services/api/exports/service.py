@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from services.api import resources
 from services.api.attributes import values as attributes
 from services.api.errors import Conflict, ExportExpired, FieldError, Forbidden, Invalid, NotFound, words_of
-from services.api.exports.columns import KINDS, NOT_A_FILTER, Kind
+from services.api.exports.columns import KINDS, NOT_A_FILTER, Kind, scope_of
 from services.api.exports.lease import DROP_CHUNKS
 from services.api.exports.mappings import mapping_for
 from services.api.exports.resource import EXPORTS
@@ -46,10 +46,16 @@ async def create(tx: Tx, principal: Principal, body: ExportCreate, request_id: s
         "kind": body.kind,
         "format": body.format,
         "filters": _checked(kind, body.filters),
+        "checkpoint": {"left_out": [name for name in kind.columns if _lacks(principal, name)]},
         "created_by": principal.member_id,
         "request_id": request_id,
     }
     return await resources.create(tx, EXPORTS, values)
+
+
+def _lacks(principal: Principal, column: str) -> bool:
+    scope = scope_of(column)
+    return scope is not None and scope not in principal.scopes
 
 
 def _checked(kind: Kind, given: dict[str, Any]) -> dict[str, Any]:
@@ -104,9 +110,10 @@ async def fetch(tx: Tx, principal: Principal, id_: UUID, *, lock: bool = False) 
 async def fetch_file(tx: Tx, principal: Principal, id_: UUID) -> Row:
     """An export whose file can be read; raises NotFound, Conflict, ExportExpired, Forbidden."""
     row = await fetch(tx, principal, id_)
-    scope = KINDS[row["kind"]].scope
-    if scope not in principal.scopes:
-        raise Forbidden(f"This file needs the scope {scope}, which the caller does not hold.")
+    needed = {KINDS[row["kind"]].scope, *(scope_of(name) for name in row["checkpoint"].get("columns", ()))} - {None}
+    missing = ", ".join(sorted(scope for scope in needed if scope and scope not in principal.scopes))
+    if missing:
+        raise Forbidden(f"This file needs {missing}, which the caller does not hold.")
     if row["status"] == "expired":
         raise ExportExpired("The file was kept for a week and is gone; ask for another export.")
     if row["status"] != "succeeded":

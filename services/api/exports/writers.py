@@ -1,8 +1,8 @@
 """From rows to the bytes of a file: CSV and NDJSON piece by piece, XLSX as a whole.
 
-A spreadsheet takes a text that begins with = + - @ (or a tab, or a carriage return) for a formula. In CSV and XLSX such
-texts get an apostrophe in front, and so do those that begin with apostrophes before one of these: taking one apostrophe
-away gives back what was there. NDJSON is nobody's formula, and stays as it is.
+A spreadsheet takes a text that begins with = + - @, full-width or not (or a tab, or a line's end) for a formula. In CSV
+and XLSX such texts get an apostrophe in front, and so do those that begin with apostrophes before one of these: taking
+one apostrophe away gives back what was there. NDJSON is nobody's formula, and stays as it is.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from services.api.exports.columns import standing
 from services.api.wire import decimal_text
 from shared.db import Row
 
-FORMULA = re.compile(r"'*[=+\-@\t\r]")
+FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 # What a sheet holds.
 MOST_SHEET_ROWS = 1_048_575
 MOST_CELL = 32_767

@@ -82,7 +82,7 @@ def open_source(file: IO[bytes], format_: str, options: FileOptions) -> Source:
 
 def _without_quotes(source: Source) -> Source:
     """Takes away the apostrophe that an export puts before a text that a spreadsheet would take for a formula."""
-    quoted = re.compile(r"'+[=+\-@\t\r]")
+    quoted = re.compile(r"'+[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 
     def bare(row: Row) -> Row:
         return [cell[1:] if isinstance(cell, str) and quoted.match(cell) else cell for cell in row]
