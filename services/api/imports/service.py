@@ -29,7 +29,7 @@ ERRORS = sql(
     " ORDER BY row, position LIMIT :limit"
 )
 MOST_CSV_ROWS = 100_000
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 ENDED = ("succeeded", "partially_failed", "failed", "cancelled")
 
 
