@@ -24,7 +24,7 @@ def _of_bounded_size(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-Evidence = Annotated[dict[str, Any], AfterValidator(_of_bounded_size)]
+Evidence = Annotated[dict[str, Any], Field(max_length=50), AfterValidator(_of_bounded_size)]
 
 
 class TransitionRequest(Strict):
@@ -44,7 +44,6 @@ class TransitionRequest(Strict):
     evidence: Evidence | None = Field(
         default=None,
         description="What shows that the milestone was reached: at most 50 members, and 20,000 bytes of JSON.",
-        max_length=50,
     )
     occurred_at: Instant | None = Field(default=None, description="When it happened; now by default.")
 
