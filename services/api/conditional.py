@@ -37,7 +37,9 @@ def tag_of(body: bytes) -> str:
 
 def guard_create(request: Request, response: Response) -> None:
     """`PUT` with `If-None-Match: *` makes and never replaces: raises before what was replaced is committed."""
-    if response.status_code == 200 and request.headers.get("if-none-match", "").strip() == "*":
+    if request.method != "PUT" or response.status_code != 200:
+        return
+    if request.headers.get("if-none-match", "").strip() == "*":
         raise PreconditionFailed("There is one already, and If-None-Match: * asks to replace none.")
 
 

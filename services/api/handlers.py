@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from services.api.edge import count_refused
+from services.api.auth.callers import count_refused
 from services.api.errors import (
     AlreadyExists,
     AlreadyMerged,

@@ -17,7 +17,8 @@ from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 
-_REQUEST = "sixteen_request"
+# The name under which a wrapped call gets the request, where what it wraps has none for it.
+REQUEST = "sixteen_request"
 Endpoint = Callable[..., Coroutine[Any, Any, Any]]
 
 
@@ -34,10 +35,10 @@ def reading_query_at_once(dependant: Dependant) -> Dependant:
     read = _reader(model)
 
     async def run(**values: Any) -> Any:
-        request: Request = values[asks_for_request] if asks_for_request else values.pop(_REQUEST)
+        request: Request = values[asks_for_request] if asks_for_request else values.pop(REQUEST)
         return await call(**values, **{name: read(request.scope["query_string"])})
 
-    return replace(dependant, query_params=[], call=run, request_param_name=asks_for_request or _REQUEST)
+    return replace(dependant, query_params=[], call=run, request_param_name=asks_for_request or REQUEST)
 
 
 def _reader(model: type[BaseModel]) -> Callable[[bytes], BaseModel]:

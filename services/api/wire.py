@@ -19,6 +19,7 @@ from fastapi import Request, Response
 from services.api.errors import BadRequest, PreconditionFailed, PreconditionRequired
 
 JSON = "application/json"
+JSON_TYPES = (JSON, "application/merge-patch+json")
 _OPTIONS = orjson.OPT_UTC_Z
 _WITH_DIGEST = re.compile(r'^"(\d+)-[0-9a-f]+"$')
 

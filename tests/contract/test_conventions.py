@@ -13,7 +13,8 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from services.api.edge import EdgeRoute, authorize
+from services.api.auth.callers import authorize
+from services.api.edge import EdgeRoute
 from services.api.errors import Problem
 from services.api.logins.routes import counted
 from shared.ids import new_id

@@ -9,7 +9,8 @@ from fastapi import Depends, Header, Query, Request, Response
 from fastapi.security import SecurityScopes
 
 from services.api.api_keys.service import ShownOnce
-from services.api.edge import EdgeTransaction, authorize, requires
+from services.api.auth.callers import authorize
+from services.api.edge import EdgeTransaction, requires
 from services.api.errors import Unauthorized
 from services.api.events import schemas, service, tickets
 from services.api.events.queries import Sight

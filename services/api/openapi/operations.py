@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi.routing import APIRoute
 
-from services.api.edge import authorize
+from services.api.auth.callers import authorize
 from services.api.errors import Problem
 from services.api.openapi import parts
 from services.api.openapi.examples import Examples

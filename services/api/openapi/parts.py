@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.api.edge import IDEMPOTENCY_KEY as KEY
+from services.api.idempotency import IDEMPOTENCY_KEY as KEY
 
 IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
