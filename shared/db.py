@@ -6,6 +6,7 @@ entering the workspace (row-level security) is a single round trip. Nothing else
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -35,6 +36,8 @@ NOT_DURABLE = "set_config('synchronous_commit', 'off', true)"
 
 # To connect, and to begin a transaction, may take this long: then it is said that the database is away.
 BEGIN_SECONDS = 5.0
+# A connection that was given back is kept as long for the next request.
+KEPT_SECONDS = 0.01
 _DIALECT = asyncpg_dialect.dialect()  # type: ignore[no-untyped-call]
 
 
@@ -119,12 +122,15 @@ class Tx:
         return int(last) if last.isdigit() else 0
 
 
-async def begin(connection: Connection, workspace_id: UUID, *then: str) -> None:
+async def begin(connection: Connection, workspace_id: UUID, *then: str, read_only: bool = False) -> None:
     """Opens the transaction and enters the workspace, in one round trip. `then` are calls without parameters that
-    ride along, in order. Raises TimeoutError where the server takes it and does not answer."""
+    ride along, in order; what only read is ended along with it. Raises TimeoutError where the server takes it and
+    does not answer."""
     calls = ", ".join((f"set_config('app.workspace_id', '{workspace_id}', true)", *then))
+    before = "ROLLBACK; " if connection.is_in_transaction() else ""
+    mode = " READ ONLY" if read_only else ""
     try:
-        await connection.execute(f"BEGIN; SELECT {calls}", timeout=BEGIN_SECONDS)
+        await connection.execute(f"{before}BEGIN{mode}; SELECT {calls}", timeout=BEGIN_SECONDS)
     except TimeoutError:
         # Its answer may still come, and would be taken for that of the next who gets this connection.
         connection.terminate()
@@ -136,6 +142,56 @@ class Database:
 
     def __init__(self, pool: asyncpg.Pool[Record]) -> None:
         self.pool = pool
+        self._kept: list[tuple[float, Connection]] = []
+        self._waiting = 0
+        self._going_back: set[asyncio.Task[None]] = set()
+        self._look: asyncio.TimerHandle | None = None
+
+    async def acquire(self, seconds: float | None = None) -> Connection:
+        """A connection, to be given back; the one used last where one is kept. Raises TimeoutError."""
+        while self._kept:
+            connection = self._kept.pop()[1]
+            if not connection.is_closed():
+                return connection
+            await self.pool.release(connection)  # type: ignore[arg-type]
+        self._waiting += 1
+        try:
+            return await self.pool.acquire(timeout=seconds)
+        finally:
+            self._waiting -= 1
+
+    async def give_back(self, connection: Connection) -> None:
+        """Takes a connection back. Where nobody waits for one it is kept a moment for the next to ask.
+
+        A transaction that only read may still be open in it: it ends with the next one's beginning, which saves a
+        busy process a round trip in three, or when the moment is over.
+        """
+        if self._waiting or connection.is_closed():
+            await self._release(connection)
+            return
+        loop = asyncio.get_running_loop()
+        self._kept.append((loop.time(), connection))
+        if self._look is None:
+            self._look = loop.call_later(KEPT_SECONDS, self._release_idle)
+
+    def _release_idle(self) -> None:
+        loop = asyncio.get_running_loop()
+        since = loop.time() - KEPT_SECONDS
+        idle = [connection for kept_at, connection in self._kept if kept_at <= since]
+        # The one used last is taken first, so that those which nobody needs come to lie in front.
+        del self._kept[: len(idle)]
+        for connection in idle:
+            task = loop.create_task(self._release(connection))
+            self._going_back.add(task)
+            task.add_done_callback(self._going_back.discard)
+        self._look = loop.call_later(KEPT_SECONDS, self._release_idle) if self._kept else None
+
+    async def _release(self, connection: Connection) -> None:
+        try:
+            if not connection.is_closed() and connection.is_in_transaction():
+                await rollback(connection)
+        finally:
+            await self.pool.release(connection)  # type: ignore[arg-type]
 
     @asynccontextmanager
     async def transaction(
@@ -149,7 +205,8 @@ class Database:
         `now` is the time its facts are recorded at; the default is the real time. Whoever gathers effects writes
         them (`shared.outbox.write_effects`) before leaving.
         """
-        async with self.pool.acquire() as connection:
+        connection = await self.acquire()
+        try:
             await begin(connection, workspace_id, *(() if durable else (NOT_DURABLE,)))
             try:
                 yield Tx(connection, workspace_id, now or datetime.now(UTC))
@@ -157,20 +214,29 @@ class Database:
                 await rollback(connection)
                 raise
             await commit(connection)
+        finally:
+            await self.give_back(connection)
 
     async def ask(self, question: str, seconds: float) -> Row | None:
         """One row of what belongs to no workspace; raises TimeoutError where the server takes the question and does
         not answer: whoever asks how things are must be told so."""
-        connection = await self.pool.acquire(timeout=seconds)
+        connection = await self.acquire(seconds)
         try:
+            if connection.is_in_transaction():
+                await rollback(connection)
             return cast("Row | None", await connection.fetchrow(question, timeout=seconds))
         except TimeoutError:
             connection.terminate()
             raise
         finally:
-            await self.pool.release(connection)
+            await self.give_back(connection)
 
     async def close(self) -> None:
+        if self._look is not None:
+            self._look.cancel()
+        kept = [connection for _, connection in self._kept]
+        self._kept.clear()
+        await asyncio.gather(*self._going_back, *(self._release(each) for each in kept))
         await self.pool.close()
 
 

@@ -20,6 +20,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from fastapi.security import SecurityScopes
 from pydantic import BaseModel
+from starlette.datastructures import Headers
 
 from services.api import conditional, deprecation
 from services.api.auth.callers import authorize
@@ -80,6 +81,7 @@ class JsonRequest(Request):
         self._body = b"{}"
         headers = [each for each in self.scope["headers"] if each[0] != b"content-type"]
         self.scope["headers"] = [*headers, (b"content-type", b"application/json")]
+        self._headers = Headers(scope=self.scope)
         return True
 
 
@@ -203,14 +205,15 @@ async def _leave(request: Request, error: Exception | None = None) -> Response |
         return None
     state: State = request.app.state.sixteen
     try:
-        await rollback(tx.connection)
+        if request.method != "GET":
+            await rollback(tx.connection)
         if not isinstance(error, AnsweredBefore):
             return None
         await db.begin(tx.connection, tx.workspace_id)
         row = await tx.row(REPLAY, digest=tx.digest)
         await rollback(tx.connection)
     finally:
-        await state.database.pool.release(tx.connection)  # type: ignore[arg-type]
+        await state.database.give_back(tx.connection)
     return None if row is None else replay(row, tx.request_hash)
 
 
@@ -220,9 +223,16 @@ async def _finish(request: Request, response: Response) -> None:
     if tx is None:
         return
     state: State = request.app.state.sixteen
-    await tx.commit(_last_statement(tx, request, response))
+    last = _last_statement(tx, request, response)
+    if request.method != "GET":
+        await tx.commit(last)
+    elif last is not None:
+        # Reading could write nothing: who has seen a secret is recorded in a transaction of its own.
+        await db.begin(tx.connection, tx.workspace_id)
+        await tx.commit(last)
+    # A transaction that read, and no more, ends with the connection's next one: nothing of it can be lost.
     request.scope.pop("sixteen.tx")
-    await state.database.pool.release(tx.connection)  # type: ignore[arg-type]
+    await state.database.give_back(tx.connection)
     if tx.effects.events:
         state.nudger.tell(tx.workspace_id)
     if tx.effects.marks:
@@ -260,11 +270,11 @@ async def begin(request: Request) -> Tx:
     principal: Principal = request.scope["sixteen.principal"]
     clock: Clock = state.clock
     key = request.headers.get("idempotency-key") if request.method == "POST" else None
-    connection = await state.database.pool.acquire()
+    connection = await state.database.acquire()
     tx = EdgeTx(connection, principal, clock.now())
     request.scope["sixteen.tx"] = tx
     if key is None:
-        await db.begin(connection, principal.workspace_id)
+        await db.begin(connection, principal.workspace_id, read_only=request.method == "GET")
         return tx
     tx.digest = key_digest(key, request, principal)
     tx.request_hash = await request_hash(request)
