@@ -29,7 +29,7 @@ def key_digest(key: str, request: Request, principal: Principal) -> bytes:
             "Idempotency-Key must have 1 to 255 printable ASCII characters, with or without quotes around."
         )
     bare = found[1] or found[2]
-    return hashlib.sha256(f"{principal.member_id} {request.method} {request.url.path}\n{bare}".encode()).digest()
+    return hashlib.sha256(f"{principal.member_id} {request.method} {request.scope['path']}\n{bare}".encode()).digest()
 
 
 async def request_hash(request: Request) -> bytes:
