@@ -65,7 +65,10 @@ class WebhookRequest(BaseModel):
 
     url: str
     headers: dict[str, Any] = Field(description="Values of the endpoint's own headers are left out.")
-    body: str | None = Field(description="The bytes that were signed, as text; null once the event is no longer kept.")
+    body: str | None = Field(
+        description="The bytes that were signed, as text; null once the event is no longer kept, and for whoever may"
+        " not read it."
+    )
 
 
 class WebhookResponse(BaseModel):
