@@ -22,6 +22,7 @@ from services.api.imports.line import Line, TooEarly, Turn
 from services.api.imports.mapping import Mapping
 from services.api.imports.parts import Attempt, is_contested, is_of_a_row, without_doubles
 from services.api.imports.plan import Parsed, Plan
+from services.api.imports.processes import STAGES, processes_of
 from services.api.imports.reach import find_actor
 from services.api.imports.readers import Unreadable, open_source
 from services.api.imports.references import References
@@ -127,6 +128,8 @@ class Execution:
     def _overlaps(self, job: Job) -> bool:
         """Whether two batches may be under way: not where the first could change what the second may see."""
         alone = self._held["dry_run"] or self._held["attempts"] > 1 or self._mapping.duplicates != "keep"
+        # What happens to an opportunity may be spread over two batches.
+        alone = alone or self._mapping.kind == "transitions"
         return not alone and job.actor.reach is Reach.ALL
 
     def _next(self, plan: Plan, rows: Iterator[tuple[int, Any]], size: int, done: int = 0) -> list[Parsed]:
@@ -269,7 +272,7 @@ class Execution:
         return await self._stages(tx, process_id)
 
     async def _stages(self, tx: Tx, process_id: UUID) -> Process:
-        found = batch.processes_of(await tx.rows(batch.STAGES, ids=[process_id]))[process_id]
+        found = processes_of(await tx.rows(STAGES, ids=[process_id]))[process_id]
         stage = self._mapping.stage
         if stage is not None:
             places = [(f"/mapping/stage/values/{value}/stage", each.stage) for value, each in stage.values.items()]

@@ -108,6 +108,13 @@ class Plan:
     def key_pointer(self) -> str:
         return self._key.pointer
 
+    def pointer_of(self, name: str) -> str:
+        """Where to point when this field is wrong."""
+        if name == "external_id":
+            return self.key_pointer
+        found = next((reader.pointer for _, column, reader in self._fields if column == name), None)
+        return found or self.pointers.get(name, f"/{name}")
+
     @property
     def stage_pointer(self) -> str:
         return self._stage[0].pointer if self._stage else "/stage"
