@@ -219,7 +219,9 @@ async def test_probes_tell_how_the_worker_is(world: World) -> None:
 
         await eventually(up)
         assert (await client.get("/livez")).status_code == 200
-        assert "sixteen_dirty_depth" in (await client.get("/metrics")).text
+        metrics = (await client.get("/metrics")).text
+        assert "sixteen_dirty_depth" in metrics
+        assert 'sixteen_duty_age_seconds{duty="drain"}' in metrics
         assert (await client.get("/else")).status_code == 404
         assert (await client.post("/livez")).status_code == 405
 

@@ -1,4 +1,4 @@
-"""Endpoints whose maker has left or may no longer have one: nothing more is sent there until somebody takes them over."""
+"""Endpoints whose maker has left or may no longer have one: nothing more is sent there until they are taken over."""
 
 from __future__ import annotations
 

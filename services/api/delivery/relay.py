@@ -106,6 +106,10 @@ class _Read:
     orphans: Sequence[UUID] = ()
 
 
+def _nothing() -> None:
+    """Nobody watches."""
+
+
 class Relay:
     """Looks for what is new over all workspaces, and hands it on one workspace at a time.
 
@@ -116,6 +120,8 @@ class Relay:
         self._database = database
         self._clock = clock
         self._tell = tell
+        # Called with every workspace: there may be very many.
+        self.beat: Callable[[], None] = _nothing
         self._seen: str | None = None
         self._cluster: int | None = None
         # Those that were not got through: another worker was at them, or something went wrong.
@@ -136,6 +142,7 @@ class Relay:
         outage: BaseException | None = None
         for workspace_id in sorted(self._left):
             self._left.discard(workspace_id)
+            self.beat()
             try:
                 page = await self._relay(workspace_id)
             except Exception as error:
