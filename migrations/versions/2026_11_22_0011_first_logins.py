@@ -1,4 +1,4 @@
-"""A person who belongs to one workspace logs in the first time without naming it; links are ended and taken up again."""
+"""A person of one workspace logs in the first time without naming it; links are ended and taken up again."""
 
 from __future__ import annotations
 

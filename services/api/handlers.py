@@ -167,6 +167,7 @@ def _is_outage(error: asyncpg.PostgresError) -> bool:
 def _taken(constraint: str) -> Problem:
     places = {
         "uq_members_email": ("/email", "A member with this e-mail exists."),
+        "uq_member_identities_member": ("", "The member has another login of this identity provider: end that first."),
         "uq_teams_name": ("/name", "A team with this name exists."),
         "uq_attribute_definitions_key": ("/key", "An attribute with this key exists."),
         "uq_processes_edition": ("/key", "This edition of the process exists."),

@@ -326,6 +326,26 @@ class TestTickets:
         async with streaming(app, None, ticket=ticket) as stream:
             assert stream.status == 401
 
+    async def test_what_is_asked_wrong_costs_no_ticket(self, app: FastAPI, admin: Caller) -> None:
+        ticket = (await admin.ok("POST", "/v1/stream-tickets"))["ticket"]
+        wrong = {"type": "no.such"}, {"subject_type": "cow"}, {"subject_id": "x"}, {"colour": "red"}, {"after": "x"}
+        for params in wrong:
+            async with streaming(app, None, ticket=ticket, **params) as stream:
+                assert stream.status == 400, params
+        async with streaming(app, None, ticket=ticket, headers={"Last-Event-ID": "nowhere"}) as stream:
+            assert stream.status == 400
+        async with streaming(app, None, ticket=ticket) as stream:
+            assert stream.status == 200
+
+    async def test_of_many_who_come_with_one_at_once_one_is_let_in(self, app: FastAPI, admin: Caller) -> None:
+        ticket = (await admin.ok("POST", "/v1/stream-tickets"))["ticket"]
+
+        async def come() -> int:
+            async with streaming(app, None, ticket=ticket) as stream:
+                return stream.status
+
+        assert sorted(await asyncio.gather(*(come() for _ in range(6)))) == [200] + [401] * 5
+
     async def test_it_is_of_its_maker(self, app: FastAPI, admin: Caller) -> None:
         rep = await admin.member("rep")
         ticket = (await rep.ok("POST", "/v1/stream-tickets"))["ticket"]
