@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from services.api import handlers, health, openapi
 from services.api.auth.identity import Identities
@@ -94,6 +95,9 @@ def create_app(settings: ApiSettings | None = None, clock: Clock | None = None) 
             expose_headers=list(CORS_SHOWN),
             max_age=CORS_SECONDS,
         )
+    if settings.trusted_proxies:
+        # Outermost, so that all else knows the caller's own address: the rightmost that is no trusted proxy's.
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
     return app
 
 

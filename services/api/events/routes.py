@@ -50,7 +50,8 @@ async def look_at_ticket(request: Request) -> None:
     if "authorization" in request.headers:
         raise Unauthorized("Send a key or a ticket, not both.")
     state: State = request.app.state.sixteen
-    request.scope["sixteen.redeemed"] = await tickets.find(state.database, ticket, state.clock.now())
+    async with state.limits.looking_up(request.scope):
+        request.scope["sixteen.redeemed"] = await tickets.find(state.database, ticket, state.clock.now())
 
 
 @router.get("", response_model=schemas.EventPage, operation_id="listEvents")
