@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from services.api.imports import history
 from tests.exports.support import content, exported, rows_of
 from tests.imports.support import SIMPLE, errors_of, imported, opportunity, table, upload
 from tests.imports.test_rows import count, events_of
@@ -185,11 +186,11 @@ async def test_a_mapping_of_a_history_names_its_opportunity(admin: Caller) -> No
         assert [error["pointer"] for error in response.json()["errors"]] == [pointer]
 
 
-async def test_a_statement_count_that_does_not_grow_with_the_rows(admin: Caller) -> None:
+async def test_a_statement_count_that_does_not_grow_with_the_rows(
+    admin: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await deals(admin, *(f"D{number}" for number in range(40)))
     rows = [f"{n}-{stage},D{n},passed,{stage},2026-01-05,," for n in range(40) for stage in ("talk", "offer", "sign")]
-    from services.api.imports import history
-
     counts: list[int] = []
     real = history.apply
 
@@ -199,12 +200,9 @@ async def test_a_statement_count_that_does_not_grow_with_the_rows(admin: Caller)
         counts.append(tx.statements - before)
         return written
 
-    history.apply = counted
-    try:
-        for part in (rows[:3], rows):
-            assert await told(admin, *part) == []
-    finally:
-        history.apply = real
+    monkeypatch.setattr(history, "apply", counted)
+    for part in (rows[:3], rows):
+        assert await told(admin, *part) == []
     assert counts[0] == counts[1], counts
 
 

@@ -23,7 +23,7 @@ from shared.duty import Duty
 from shared.ids import new_id
 from shared.probes import Heartbeat
 from tests.conftest import Servers
-from tests.imports.support import SIMPLE, errors_of, finish, table, upload, worker_of
+from tests.imports.support import SIMPLE, come_due, errors_of, finish, table, upload, worker_of
 from tests.imports.test_rows import count
 from tests.imports.test_uploads import changed
 from tests.support.caller import Caller
@@ -157,7 +157,7 @@ async def test_a_lost_lease_writes_nothing_more(admin: Caller, monkeypatch: pyte
     assert (left["status"], left["rows_read"]) == ("running", 0)
     assert await count(admin, "sales.opportunities") == 0
     monkeypatch.undo()
-    await asyncio.sleep(0.6)
+    await come_due(admin, queued["id"])
     done = await finish(admin, queued["id"])
     assert done["rows_read"] == 50
 
@@ -175,7 +175,7 @@ async def test_what_fails_again_and_again_is_given_up_and_says_so(
     assert first["status"] == "running"
     async with worker_of(admin, import_attempts=2) as worker:
         assert not await run(worker, admin.workspace_id, UUID(queued["id"])), "the next attempt has been put off"
-    await asyncio.sleep(0.6)
+    await come_due(admin, queued["id"])
     done = await finish(admin, queued["id"], import_attempts=2)
     assert (done["status"], done["problem"]["code"]) == ("failed", "gave_up")
 

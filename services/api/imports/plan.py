@@ -63,6 +63,8 @@ class Parsed:
     errors: list[FieldError] = field(default_factory=list)
     # Worth knowing, and no reason to leave the row out.
     notes: list[FieldError] = field(default_factory=list)
+    # What it was read from, where it may have to be read again.
+    cells: Row | None = None
 
 
 class Plan:
