@@ -404,8 +404,7 @@ async def test_events_of_a_backup_from_another_cluster_are_seen(admin: Caller, s
     before = await feed(admin)
     made = [await admin.make_customer(name) for name in ("A", "B")]
     housekeeping = Housekeeping(admin.state.database, 30, 24)
-    assert servers.embedded is not None
-    superuser = await asyncpg.connect(servers.embedded.superuser_url)
+    superuser = await asyncpg.connect(servers.superuser_url())
     await superuser.execute(
         "UPDATE events.outbox SET xid = (xid::text::bigint + 1000000000)::text::xid8"
         " WHERE workspace_id = $1 AND type = 'customer.created'",
