@@ -34,6 +34,10 @@ def _nobody(_: UUID) -> None:
     """Nobody waits for events."""
 
 
+def _nothing() -> None:
+    """Nobody watches."""
+
+
 class Learner(Protocol):
     """Who acts on what was written."""
 
@@ -55,6 +59,8 @@ class Recorder:
         self._back: list[Claimed] = []
         self.wake = asyncio.Event()
         self.told: Callable[[UUID], None] = _nobody
+        # Called with every batch: there may be no end of them for a while.
+        self.beat: Callable[[], None] = _nothing
 
     def add(self, line: Line | None, outcome: Outcome) -> None:
         """An outcome, of an endpoint that has a line here or of one that is gone."""
@@ -80,6 +86,7 @@ class Recorder:
         kept: Ended = []
         try:
             while self._ended:
+                self.beat()
                 outage = await self._write(kept) or outage
         finally:
             self._ended = kept + self._ended
