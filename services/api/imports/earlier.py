@@ -84,7 +84,7 @@ class Earlier:
             kept.append((row.number, batch, data, b"".join(held.tie for held in ties)))
             tied += [(held.tie, row.number, held.most, held.unless) for held in ties]
         self._file.execute("BEGIN")
-        self._file.executemany("INSERT INTO rows VALUES (?, ?, ?, ?)", kept)
+        self._file.executemany("INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?)", kept)
         self._file.executemany(
             "INSERT OR IGNORE INTO ties SELECT ?1, ?2 WHERE NOT EXISTS (SELECT 1 FROM ties WHERE tie = ?4)"
             " AND (SELECT count(*) FROM (SELECT 1 FROM ties WHERE tie = ?1 LIMIT ?3)) < ?3",

@@ -230,6 +230,7 @@ class Execution:
             async with self._transaction() as tx:
                 if self._trial is not None:
                     written = await self._trial.judge(tx, rows, self._process_of, turn)
+                    await self._trial.keep(rows)
                 else:
                     process = await self._process_of(tx, job)
                     written = await batch.apply(tx, job, references, rows, process, turn)
@@ -237,10 +238,9 @@ class Execution:
                 # What is counted is what the database has counted, and every other row has said why.
                 check_count("rows without errors", len(rows) - failed, written)
                 counts, cancelled = await self._report(tx, rows)
-        self.has_moved = True
-        if self._trial is not None:
-            await self._trial.keep(rows)
-        else:
+        # Rows that an attempt before this one has judged are no progress.
+        self.has_moved = self.has_moved or counts["read"] > 0
+        if self._trial is None:
             references.keep(made=True)
             job.process = process
             self._worker.nudger.nudge(SCORING_QUEUE, DRAIN)

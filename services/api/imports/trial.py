@@ -61,7 +61,7 @@ class Trial:
         return written
 
     async def keep(self, rows: list[Parsed]) -> None:
-        """Remembers the rows last judged, for those that come after them."""
+        """Remembers the rows last judged, for those that come after them; again, where they had to be judged again."""
         self._batches += 1
         good = [(row, row.cells) for row in rows if not row.errors]
         await asyncio.to_thread(self._earlier.add, self._batches, good, self._traits)
