@@ -38,7 +38,7 @@ from services.api.errors import (
 )
 from services.api.querying import reading_query_at_once
 from services.api.state import State
-from services.api.wire import as_uuid
+from services.api.wire import as_uuid, read_json, refuse_nul
 from shared import db
 from shared.clock import Clock
 from shared.db import Connection, Tx, json_literal, rollback, sql
@@ -81,7 +81,7 @@ class JsonRequest(Request):
 
     async def json(self) -> Any:
         if not hasattr(self, "_json"):
-            self._json = orjson.loads(await self.body())
+            self._json = read_json(await self.body())
         return self._json
 
     async def take_nothing_as_empty(self) -> bool:
@@ -120,6 +120,7 @@ class EdgeRoute(APIRoute):
             request = JsonRequest(received.scope, received.receive)
             if len(request.scope["query_string"]) > MOST_QUERY:
                 raise QueryTooLong(f"The query may have {MOST_QUERY} bytes.")
+            refuse_nul(request.scope["query_string"])
             if farewell:
                 request.scope["sixteen.headers"] = farewell
             if takes_json and not (may_be_empty and await request.take_nothing_as_empty()):

@@ -41,7 +41,7 @@ from services.api.conditional import tag_of
 from services.api.errors import SyncExpired
 from services.api.expand import FieldNames, check_fields, trimmed
 from services.api.merges.tombstones import KINDS, survivor
-from services.api.pagination import DEFAULT_LIMIT, MOST, Cursors, Storable, binding_of
+from services.api.pagination import DEFAULT_LIMIT, MOST, Cursors, binding_of
 from services.api.reads import Readable
 from services.api.resources import Resource
 from services.api.wire import dump
@@ -75,7 +75,7 @@ SNAPSHOT = sql(
 CLUSTER = sql("SELECT system_identifier::text FROM pg_control_system()")
 
 
-class SyncParams(Storable):
+class SyncParams(BaseModel):
     """What a sync takes. Unknown parameters are refused."""
 
     model_config = ConfigDict(extra="forbid")

@@ -89,6 +89,7 @@ async def test_a_member_who_has_left_one_of_two_is_of_the_other(office: Office, 
         {"email": "stranger@example.com"},
         {"email": "%"},
         {"email": ""},
+        {"email": "a\0@example.com"},
     ],
 )
 async def test_who_proves_nothing_is_nobody(office: Office, claims: dict[str, Any]) -> None:

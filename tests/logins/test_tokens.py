@@ -89,6 +89,8 @@ FORGED: dict[str, Forge] = {
     "no audience": lambda o: o.token(aud=None),
     "made for another client": lambda o: o.token(aud=[CLIENT_ID, "another"], azp="another"),
     "no subject": lambda o: o.token(sub=None),
+    "a subject with a NUL": lambda o: o.token(sub="rep\0"),
+    "a jti with a NUL": lambda o: o.token(jti="a\0b"),
     "an empty subject": lambda o: o.token(sub=""),
     "a subject of great length": lambda o: o.token(sub="s" * 300),
     "no time of making": lambda o: o.token(iat=None),
