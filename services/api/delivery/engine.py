@@ -89,12 +89,19 @@ class Engine:
         most = sum(self._lanes.free(lane) for lane in Lane)
         if most:
             for workspace_id, endpoint_id in await claims.due(self._database, now, resting, most):
+                self._look_anew(endpoint_id)
                 self.hint(workspace_id, (endpoint_id,))
         trouble = [loop.trouble for loop in self._loops if loop.trouble is not None]
         if trouble:
             # The duty reports it: the loops are none.
             raise RuntimeError("; ".join(trouble))
         return False
+
+    def _look_anew(self, endpoint_id: UUID) -> None:
+        """Something is due where nothing is under way: it may be due since long ago."""
+        line = self._lines.get(endpoint_id)
+        if line is not None and not line.waiting and not line.in_flight:
+            line.floor = None
 
     def _room(self, line: Line, now: datetime) -> int:
         if line.lane is not Lane.FAST and not self._lanes.free(line.lane):
@@ -131,8 +138,11 @@ class Engine:
     async def _claim(self, workspace_id: UUID, rooms: dict[UUID, int]) -> None:
         if not rooms:
             return
+        at = asyncio.get_running_loop().time()
+        floors = {id_: line.beginning(at) for id_ in rooms if (line := self._lines.get(id_)) is not None}
         async with self._database.transaction(workspace_id, self._clock.now(), durable=False) as tx:
-            claimed, found = await claims.claim(tx, self._endpoints, rooms, self._settings.delivery_lease_seconds)
+            lease = self._settings.delivery_lease_seconds
+            claimed, found = await claims.claim(tx, self._endpoints, rooms, lease, floors)
         counts = dict.fromkeys(rooms, 0)
         for each in claimed:
             counts[each.endpoint_id] += 1
@@ -155,7 +165,7 @@ class Engine:
         if line is None:
             line = self._lines[endpoint.id] = Line.of(endpoint)
         line.endpoint = endpoint
-        line.waiting.append(claimed)
+        line.take(claimed)
         self._lanes.ready(line)
 
     # Sending.
@@ -181,6 +191,7 @@ class Engine:
             else:
                 # It could outlive its lease: it is due again for whoever finds it.
                 self._recorder.give_back((claimed,))
+                line.floor = None
             if line.waiting:
                 self._lanes.ready(line)
 
@@ -197,6 +208,7 @@ class Engine:
         """The breaker has opened: what was taken up waits in its queue with all the rest."""
         self._recorder.give_back(line.waiting)
         line.waiting.clear()
+        line.floor = None
 
     def _begin(self, line: Line, claimed: Claimed) -> None:
         line.in_flight += 1
