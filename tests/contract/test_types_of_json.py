@@ -20,7 +20,12 @@ from tests.support.caller import Caller
 Document = dict[str, Any]
 NUMBERS = {"integer", "number"}
 # What stands in the place of a value of each type, and is none.
-TEXTS = {"integer": ["15", "", True], "number": ["1.5", "", True], "boolean": ["true", 1, 0, ""], "string": [15, True]}
+TEXTS: dict[str, list[Any]] = {
+    "integer": ["15", "", True],
+    "number": ["1.5", "", True],
+    "boolean": ["true", 1, 0, ""],
+    "string": [15, True],
+}
 NUL = "a\0b"
 
 
