@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from shared.feed import BEGINNING, read_after
+from services.api.events.queries import read_page
+from shared.feed import BEGINNING
 from tests.faults.installation import Installation, eventually
 from tests.faults.ledger import Ledger, open_ledger
 from tests.support.sse import EventSource
@@ -46,7 +47,7 @@ async def in_order(ledger: Ledger) -> list[str]:
     """What there is to be heard, as the database has it."""
     workspace_id = ledger.rep.workspace_id
     async with ledger.installation.state.database.transaction(workspace_id) as tx:
-        batch = await read_after(tx, workspace_id, BEGINNING, 100_000)
+        batch = await read_page(tx, BEGINNING, 100_000)
     return [str(row["subject_id"]) for row in batch.rows if row["type"] == "customer.created"]
 
 
