@@ -134,12 +134,17 @@ class Recorder:
         return outage
 
     async def _one_by_one(self, workspace_id: UUID, ended: Ended, error: asyncpg.DataError) -> None:
-        """Something a receiver said can't be stored: what is left of it is that it was said."""
+        """Something a receiver said can't be stored: what is left of it is that it was said.
+
+        Takes out of `ended` what is written: should one fail, only the rest comes again.
+        """
         log.warning("delivery_unstorable", workspace_id=str(workspace_id), error=str(error))
-        for line, outcome in ended:
+        while ended:
+            line, outcome = ended[0]
             bare = outcome.answer and replace(outcome.answer, headers={}, body=b"", error=None)
             plain = replace(outcome, answer=bare, error=outcome.error and "It can't be shown.", request_headers={})
             await self._settle(workspace_id, [(line, plain)])
+            del ended[0]
 
     async def _settle(self, workspace_id: UUID, ended: Ended) -> None:
         now = self._clock.now()
