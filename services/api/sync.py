@@ -18,7 +18,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
-    CompoundSelect,
     Executable,
     Table,
     Text,
@@ -54,6 +53,8 @@ T = TypeVar("T")
 OVERLAP = timedelta(minutes=15)
 # Longer than any transaction lasts that was open when a first sync began.
 FIRST_OVERLAP = timedelta(days=1)
+# Who is given more than this is better served by reading all, page by page: every page of a sync names them all.
+MOST_ARRIVALS = 10_000
 _XIDS = 2**32
 _ANOTHER_TIME = "The cursor is of another time of this database: begin again without one."
 _UUID = postgresql.UUID(as_uuid=True)
@@ -226,8 +227,11 @@ def _select_changes(resource: Resource, reach: Reach, since: bool, came_in: bool
 
 
 @statement
-def _select_arrivals(reach: Reach) -> CompoundSelect[Any]:
-    """Customers and opportunities that have come within the caller's reach: handed over, made, or shared."""
+def _select_arrivals(reach: Reach) -> Executable:
+    """Customers and opportunities that have come within the caller's reach: handed over, made, or shared.
+
+    No more than `most` of them, of which one too many says that there may be any number.
+    """
     shared = select(opportunity_members.c.opportunity_id).where(
         opportunity_members.c.workspace_id == WORKSPACE,
         opportunity_members.c.member_id == bindparam("me", type_=_UUID),
@@ -244,10 +248,11 @@ def _select_arrivals(reach: Reach) -> CompoundSelect[Any]:
     )
     of_ours = customers.c.id.in_(select(arrived.c.customer_id)) & ~func.coalesce(owned(customers, reach), False)
     given = and_(_changed(customers), customers.c.owner_changed_at > _LOW, owned(customers, reach))
-    return union_all(
+    both = union_all(
         select(literal("opportunity").label("kind"), arrived.c.id),
         select(literal("customer"), customers.c.id).where(customers.c.workspace_id == WORKSPACE, or_(of_ours, given)),
-    )
+    ).subquery("both")
+    return select(both).limit(bindparam("most"))
 
 
 async def changes(
@@ -308,7 +313,9 @@ async def _rows(tx: Tx, principal: Principal, resource: Resource, position: Posi
     if position.since is not None:
         given |= {"low": position.since.low, "horizon": position.since.horizon % _XIDS}
         if principal.reach is not Reach.ALL and visible(resource.table, principal.reach) is not None:
-            arrivals = await tx.rows(_select_arrivals(principal.reach), **given)
+            arrivals = await tx.rows(_select_arrivals(principal.reach), most=MOST_ARRIVALS + 1, **given)
+            if len(arrivals) > MOST_ARRIVALS:
+                raise SyncExpired("Very much has come within your reach since: begin again without a cursor.")
             came_in = bool(arrivals)
             for kind, name in (("customer", "came_customers"), ("opportunity", "came_opportunities")):
                 given[name] = [row["id"] for row in arrivals if row["kind"] == kind]

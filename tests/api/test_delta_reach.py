@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import asyncpg
 import pytest
 
+from services.api import sync
 from services.api.auth.identity import FIND, TOUCH
 from services.api.resources import Resource
 from services.api.sync import Since, _select_changes
@@ -48,6 +49,26 @@ class TestReach:
         # It is told once.
         for name in made:
             assert await after[name].at_rest()
+
+    @pytest.mark.parametrize(("handed_over", "told"), [(4, True), (5, False)])
+    async def test_more_than_a_page_can_name_is_read_anew(
+        self, admin: Caller, monkeypatch: pytest.MonkeyPatch, handed_over: int, told: bool
+    ) -> None:
+        """A sync stays bounded whatever is handed over at once; who begins again is told of everything, once."""
+        monkeypatch.setattr(sync, "MOST_ARRIVALS", 4)
+        old, new = await admin.member("rep"), await admin.member("rep")
+        made = [(await old.make_customer(f"Customer {number}"))["id"] for number in range(handed_over)]
+        copy = Copy(new, "customers", limit=2)
+        assert await copy.follow() == []
+        for customer_id in made:
+            body = {"owner_id": str(new.member_id), "reason": "north"}
+            await admin.ok("POST", f"/v1/customers/{customer_id}:reassign", body)
+        if not told:
+            answer = await new.get("/v1/customers:sync", params={"cursor": copy.cursor})
+            assert (answer.status_code, answer.json()["code"]) == (410, "sync_expired")
+            copy.cursor = None
+        assert sorted(await copy.follow()) == sorted(made)
+        assert await copy.at_rest()
 
     async def test_a_shared_opportunity_brings_its_customer(self, admin: Caller) -> None:
         owner, helper = await admin.member("rep"), await admin.member("rep")
