@@ -10,7 +10,8 @@ import pytest
 from services.api import sync
 from services.api.auth.identity import FIND, TOUCH
 from services.api.resources import Resource
-from services.api.sync import Since, _select_changes
+from services.api.sync import Since
+from services.api.sync_queries import select_changes
 from services.api.tasks.resource import TASKS
 from shared.db import connect_arguments, sql
 from shared.tenancy import Reach
@@ -196,7 +197,7 @@ class TestCost:
         owner = await asyncpg.connect(**connect_arguments(servers.database_url, ""))
         await owner.execute("ANALYZE sales.tasks")
         await owner.close()
-        query = _select_changes(TASKS, Reach.ALL, True, False, False)
+        query = select_changes(TASKS, Reach.ALL, True, False, False)
         now = datetime.now(UTC)
         values = {"workspace_id": admin.workspace_id, "low": now, "horizon": 0, "page_limit": 201}
         async with admin.state.database.transaction(admin.workspace_id) as tx:
