@@ -220,7 +220,7 @@ ENDPOINT = record(
     }
 )  # fmt: skip
 ENDPOINT_DISABLED = record(
-    {"id": ID, "reason": said(CODE, "requested, failing or gone.")},
+    {"id": ID, "reason": said(CODE, "requested, failing, gone or orphaned.")},
     {**ENDPOINT["properties"], "changed": CHANGED},
 )
 ENDPOINT_FAILING = record(

@@ -264,7 +264,7 @@ def _endpoints() -> Iterable[tuple[str, EventType]]:
     )
     says = "Nothing is sent there any more, and what waited is skipped."
     yield one("deleted", "Webhook endpoint removed", "接收端已删除", after, says, changed=[])
-    says = "Deliveries are held back; `reason` is requested, failing (for five days), or gone (it answered 410)."
+    says = "Deliveries are held back; `reason` is requested, failing (for five days), gone (410), or orphaned."
     yield one("disabled", "Webhook endpoint disabled", "接收端已停用", d.ENDPOINT_DISABLED, says, reason="failing")
     says = "Deliveries go on, those that waited first."
     yield one("enabled", "Webhook endpoint enabled", "接收端已启用", after, says, changed=["disabled"])

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from typing import Protocol
 
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -20,8 +21,18 @@ _REQUEST_BYTES = 8_192
 _PLAIN = "text/plain; charset=utf-8"
 
 
+class Pulse(Protocol):
+    """Something that is alive or not, and says so in words."""
+
+    @property
+    def alive(self) -> bool: ...
+
+    @property
+    def words(self) -> str: ...
+
+
 class Heartbeat:
-    """When the worker's loop last came round."""
+    """When a loop last came round."""
 
     def __init__(self, stale_after: float) -> None:
         self._stale_after = stale_after
@@ -41,18 +52,23 @@ class Heartbeat:
         """Whether the last beat is recent enough."""
         return self.age < self._stale_after
 
+    @property
+    def words(self) -> str:
+        """How it is, for whoever looks."""
+        return f"last beat {self.age:.1f} s ago"
+
 
 class Probes:
-    """Answers on one port: alive while the heart beats, ready while `problems` names none."""
+    """Answers on one port: alive while there is a pulse, ready while `problems` names none."""
 
     def __init__(
         self,
-        heartbeat: Heartbeat,
+        pulse: Pulse,
         problems: Callable[[], Awaitable[list[str]]],
         *,
         host: str = "0.0.0.0",  # noqa: S104 - probes come from outside the container
     ) -> None:
-        self._heartbeat = heartbeat
+        self._pulse = pulse
         self._problems = problems
         self._host = host
         self._server: asyncio.Server | None = None
@@ -86,8 +102,8 @@ class Probes:
             return HTTPStatus.METHOD_NOT_ALLOWED, _PLAIN, b"only GET\n"
         path = rest.partition(" ")[0].partition("?")[0]
         if path == "/livez":
-            status = HTTPStatus.OK if self._heartbeat.alive else HTTPStatus.SERVICE_UNAVAILABLE
-            return status, _PLAIN, f"last beat {self._heartbeat.age:.1f} s ago\n".encode()
+            status = HTTPStatus.OK if self._pulse.alive else HTTPStatus.SERVICE_UNAVAILABLE
+            return status, _PLAIN, f"{self._pulse.words}\n".encode()
         if path == "/readyz":
             problems = await self._problems()
             status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK

@@ -60,10 +60,14 @@ DELIVERIES_DUE = Gauge("sixteen_deliveries_due", "Deliveries whose time has come
 DELIVERY_AGE = Gauge("sixteen_delivery_age_seconds", "For how long the oldest delivery has been due.", registry=None)
 DELIVERIES_IN_FLIGHT = Gauge("sixteen_deliveries_in_flight", "Attempts under way, by lane.", ["lane"], registry=None)
 WEBHOOK_ENDPOINTS = Gauge("sixteen_webhook_endpoints", "Endpoints that are not well.", ["state"], registry=None)
+DUTY_AGE = Gauge(
+    "sixteen_duty_age_seconds", "Time since a duty of a worker last ended its turn well.", ["duty"], registry=None
+)
 
 FED_BY: Final[dict[str, tuple[Counter | Gauge | Histogram, ...]]] = {
     "api": (REQUESTS, ACTIVE_REQUESTS, DEPRECATED_CALLS, NUDGES_LOST, DIRTY_DEPTH, DIRTY_AGE, OUTBOX_AGE, STREAMS),
     "api-worker": (
+        DUTY_AGE,
         NUDGES_LOST,
         IMPORT_ROWS,
         DELIVERY_ATTEMPTS,
@@ -74,7 +78,7 @@ FED_BY: Final[dict[str, tuple[Counter | Gauge | Histogram, ...]]] = {
         DELIVERIES_IN_FLIGHT,
         WEBHOOK_ENDPOINTS,
     ),
-    "scoring": (DIRTY_DEPTH, DIRTY_AGE, QUEUE_TIME, DRAIN_TIME, JUDGED, MOVED),
+    "scoring": (DUTY_AGE, DIRTY_DEPTH, DIRTY_AGE, QUEUE_TIME, DRAIN_TIME, JUDGED, MOVED),
 }
 _exposed: set[Counter | Gauge | Histogram] = set()
 

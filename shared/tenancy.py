@@ -31,7 +31,10 @@ class Reach(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A member acting in a workspace. `owner_ids` are the members whose records a manager sees (self included)."""
+    """A member acting in a workspace. `owner_ids` are the members whose records a manager sees (self included).
+
+    They act by a key, by a session of a login, or (where both are None) by a token of an identity provider.
+    """
 
     workspace_id: UUID
     member_id: UUID
@@ -41,6 +44,7 @@ class Principal:
     owner_ids: tuple[UUID, ...] = ()
     name: str = ""
     key_id: UUID | None = None
+    session_id: UUID | None = None
     binds: dict[str, Any] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

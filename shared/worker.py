@@ -12,6 +12,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import asyncpg
@@ -21,17 +22,14 @@ from pydantic import ValidationError
 
 from shared import telemetry
 from shared.db import Database, open_database
-from shared.duty import Duty
+from shared.duty import Duties, Duty
 from shared.listener import Hints, Listener
-from shared.probes import Heartbeat, Probes
+from shared.probes import Probes
 from shared.queue import Nudger
 from shared.schema_check import NotReady, require_schema
 from shared.settings import Settings
 
 log = structlog.get_logger(__name__)
-
-# Longer than the longest statement and the longest pause after an error together.
-_STALE_SECONDS = 60.0
 
 
 class WorkerSettings(Protocol):
@@ -63,7 +61,6 @@ class Tools:
 
     database: Database
     nudger: Nudger
-    heartbeat: Heartbeat
 
 
 @dataclass(frozen=True)
@@ -91,15 +88,17 @@ async def serve(name: str, settings: Given, assemble: Callable[[Given, Tools], W
     )
     nudger = Nudger(settings.redis_url)
     nudger.start()
-    heartbeat = Heartbeat(_STALE_SECONDS)
-    work = assemble(settings, Tools(database, nudger, heartbeat))
+    work = assemble(settings, Tools(database, nudger))
+    duties = Duties(work.duties)
+    for duty in work.duties:
+        telemetry.DUTY_AGE.labels(duty.name).set_function(partial(getattr, duty, "age"))
 
     async def problems() -> list[str]:
         """Redis away makes a worker a little slower, not unready."""
-        return [duty.trouble for duty in work.duties if duty.trouble is not None]
+        return duties.problems
 
     # On one machine nobody outside it has to see them.
-    probes = Probes(heartbeat, problems, host="127.0.0.1") if settings.embedded else Probes(heartbeat, problems)
+    probes = Probes(duties, problems, host="127.0.0.1") if settings.embedded else Probes(duties, problems)
     working = [asyncio.create_task(duty.run(), name=duty.name) for duty in work.duties]
     listening = [asyncio.create_task(listener.run(), name="listen") for listener in work.listeners]
     try:

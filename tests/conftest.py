@@ -30,6 +30,14 @@ class Servers:
     redis_url: str
     embedded: EmbeddedServers | None
 
+    def superuser_url(self) -> str:
+        """A login that row-level security does not bind; the test is passed over where none is given."""
+        if self.embedded is not None:
+            return self.embedded.superuser_url
+        if url := os.environ.get("SIXTEEN_TEST_SUPERUSER_URL"):
+            return url
+        pytest.skip("SIXTEEN_TEST_SUPERUSER_URL is not set, and the login of SIXTEEN_DATABASE_URL is no superuser")
+
 
 @pytest.fixture(scope="session")
 async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Servers]:

@@ -6,33 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
-import asyncpg
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from deploy.cli.connection import local_facts
-from deploy.cli.errors import CommandError
+from deploy.cli.database import find_addresses, outages_in_words
 from deploy.cli.output import JsonSwitch, print_json, stderr, stdout
 
 if TYPE_CHECKING:
     from deploy.demo.seed import Progress as Tell
     from deploy.demo.seed import Seeded
-
-UNREACHABLE = (
-    OSError,
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.CannotConnectNowError,
-)
-# An unknown role is an invalid parameter of the connection.
-NOT_MIGRATED = (
-    asyncpg.InvalidParameterValueError,
-    asyncpg.InvalidSchemaNameError,
-    asyncpg.UndefinedTableError,
-    asyncpg.UndefinedColumnError,
-    asyncpg.UndefinedFunctionError,
-)
 
 
 def register(app: typer.Typer) -> None:
@@ -61,27 +45,9 @@ def demo(
 
 
 def _make() -> "Seeded":
-    database_url, redis_url = _addresses()
-    with _bar() as tell:
-        try:
-            return asyncio.run(_seed(database_url, redis_url, tell))
-        except UNREACHABLE as error:
-            raise CommandError(f"The database can't be reached ({error}): is it running? (`make run`)") from error
-        except NOT_MIGRATED as error:
-            raise CommandError("The database is not at this version's schema: run `python -m migrations`.") from error
-
-
-def _addresses() -> tuple[str, str]:
-    """Of the database and Redis: from the environment, else of the installation that runs on this machine."""
-    database_url, redis_url = os.environ.get("SIXTEEN_DATABASE_URL"), os.environ.get("SIXTEEN_REDIS_URL")
-    if not (database_url and redis_url):
-        facts = local_facts() or {}
-        database_url, redis_url = database_url or facts.get("database_url"), redis_url or facts.get("redis_url")
-    if not (database_url and redis_url):
-        raise CommandError(
-            "No installation found: start one with `make run`, or set SIXTEEN_DATABASE_URL and SIXTEEN_REDIS_URL."
-        )
-    return database_url, redis_url
+    database_url, redis_url = find_addresses()
+    with _bar() as tell, outages_in_words():
+        return asyncio.run(_seed(database_url, redis_url, tell))
 
 
 async def _seed(database_url: str, redis_url: str, tell: "Tell") -> "Seeded":

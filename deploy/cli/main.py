@@ -11,7 +11,7 @@ from deploy.cli.errors import CommandError
 from deploy.cli.output import stderr
 from deploy.embedded.errors import StartupError
 
-COMMANDS = ("running", "focus", "doctor", "backup", "openapi", "importing", "exporting", "demo")
+COMMANDS = ("running", "focus", "doctor", "backup", "openapi", "importing", "exporting", "init", "demo")
 
 
 def create_app() -> typer.Typer:

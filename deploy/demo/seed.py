@@ -12,7 +12,9 @@ from deploy.demo.plan import SEED, plan_year
 from deploy.demo.record import EVENT_DAYS, Recorder
 from deploy.demo.world import CURRENCY, FOCUS_REP, REPS, TIME_ZONE, WORKSPACE_NAME, first_day, local_date, moment
 from services.api.auth.keys import parse_key
+from services.api.fields import Currency, EmailText, Name, Strict
 from services.api.settings import ApiSettings
+from services.api.workspaces.schemas import TimeZone
 from services.api.workspaces.service import create_workspace, issue_key
 from shared.clock import Clock, SystemClock
 from shared.db import Database, Tx, open_database, sql
@@ -44,6 +46,15 @@ PLAN_FOR_GROWTH = sql(
 )
 PLAN_AGAIN = sql("DISCARD PLANS")
 PLAN_AGAIN_EVERY = 500
+
+
+class First(Strict):
+    """What a first workspace begins with beside what every workspace does."""
+
+    name: Name = "Sixteen"
+    currency: Currency = CURRENCY
+    time_zone: TimeZone = TIME_ZONE
+    admin_email: EmailText | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +111,13 @@ async def find(tx: Tx, known_key: str | None = None) -> Seeded | None:
     return Seeded(known_key, there["focus_rep_id"], created=False)
 
 
-async def make_empty(database: Database, now: datetime) -> Seeded:
+async def make_empty(database: Database, now: datetime, wanted: First | None = None) -> Seeded:
     """The first workspace without anything in it but an administrator; the one there is if somebody was faster."""
     async with database.transaction(FIRST_WORKSPACE, now) as tx:
         await tx.run(TAKE_LOCK, lock=SEED_LOCK)
         if (there := await find(tx)) is not None:
             return there
-        made = await create_workspace(tx, name="Sixteen", currency=CURRENCY, time_zone=TIME_ZONE)
+        made = await create_workspace(tx, **(wanted or First()).model_dump())
         await write_effects(tx, actor_id=made.admin_id)
         return Seeded(made.api_key, None, created=True)
 

@@ -54,6 +54,8 @@ def main() -> int:
         loop="uvloop",
         http="httptools",
         access_log=False,
+        # Whose X-Forwarded-For is believed is a setting of the application (SIXTEEN_TRUSTED_PROXIES).
+        proxy_headers=False,
         log_config=None,
         server_header=False,
         timeout_graceful_shutdown=settings.graceful_shutdown,

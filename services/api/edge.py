@@ -14,7 +14,6 @@ from datetime import datetime
 from typing import Annotated, Any, NamedTuple
 
 import asyncpg
-import orjson
 from fastapi import Depends, Request, Response, Security
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
@@ -35,7 +34,7 @@ from services.api.errors import (
 from services.api.idempotency import REPLAY, hold_key, key_digest, replay, request_hash
 from services.api.parameters import REQUEST, Places, reading_query_at_once
 from services.api.state import State
-from services.api.wire import JSON_TYPES
+from services.api.wire import JSON_TYPES, read_json, refuse_nul
 from shared import db
 from shared.clock import Clock
 from shared.db import Connection, Tx, json_literal, rollback
@@ -73,7 +72,7 @@ class JsonRequest(Request):
 
     async def json(self) -> Any:
         if not hasattr(self, "_json"):
-            self._json = orjson.loads(await self.body())
+            self._json = read_json(await self.body())
         return self._json
 
     async def take_nothing_as_empty(self) -> bool:
@@ -124,6 +123,7 @@ class EdgeRoute(APIRoute):
             request = JsonRequest(received.scope, received.receive)
             if len(request.scope["query_string"]) > MOST_QUERY:
                 raise QueryTooLong(f"The query may have {MOST_QUERY} bytes.")
+            refuse_nul(request.scope["query_string"])
             if farewell:
                 request.scope["sixteen.headers"] = farewell
             try:

@@ -17,7 +17,6 @@ from sqlalchemy import ColumnElement, Executable, bindparam, column, func, selec
 from sqlalchemy.dialects import postgresql
 
 from services.api.errors import InvalidParameter, wrong
-from services.api.pagination import Storable
 from services.api.resources import Resource
 from shared.db import Row, Tx, statement
 from shared.tenancy import Principal, Reach, scoped
@@ -56,7 +55,7 @@ _EXPAND = (
 Expand = Annotated[Names[T], Field(max_length=MOST_EXPANSIONS, description=_EXPAND)]
 
 
-class ReadParams(Storable):
+class ReadParams(BaseModel):
     """What every read of one resource takes. Unknown parameters are refused."""
 
     model_config = ConfigDict(extra="forbid")

@@ -16,6 +16,7 @@ from services.api.exports.routes import router as exports
 from services.api.focus.routes import router as focus
 from services.api.imports.routes import router as imports
 from services.api.interactions.routes import router as interactions
+from services.api.logins.member_routes import router as member_logins
 from services.api.logins.routes import router as logins
 from services.api.me.routes import router as me
 from services.api.members.routes import router as members
@@ -47,6 +48,7 @@ ROUTERS = (
     logins,
     me,
     members,
+    member_logins,
     teams,
     workspaces,
     imports,

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 from unicodedata import combining, normalize
 from uuid import UUID
 
@@ -22,7 +22,7 @@ from pydantic import (
     WithJsonSchema,
 )
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 from pypinyin import lazy_pinyin
 
 from shared.catalog.currencies import CURRENCIES
@@ -107,10 +107,55 @@ NotNegativeAmount = Annotated[
 ]
 
 
+def _no_text_or_truth(value: Any) -> Any:
+    """`15.0` is an integer of JSON, `"15"` and `true` are none."""
+    if isinstance(value, str | bytes | bool):
+        raise PydanticKnownError("int_type")
+    return value
+
+
+# Of a core schema: what maps names of fields or tags to schemas, and what holds none.
+_BY_NAME = frozenset(("fields", "choices"))
+_NOT_SCHEMAS = frozenset(("cls", "config", "default", "default_factory", "expected", "function", "metadata", "ref"))
+
+
+def _as_json_has_it(schema: Any) -> Any:
+    """The schema with numbers and truth values taken as such alone, at any depth; `strict=False` turns it off.
+
+    What JSON has no type for (ids, dates, times, decimals) still comes as text.
+    """
+    if isinstance(schema, list | tuple):
+        return type(schema)(_as_json_has_it(each) for each in schema)
+    if not isinstance(schema, dict):
+        return schema
+    kind = schema.get("type")
+    if kind == "lax-or-strict":
+        return schema
+    if kind in {"bool", "float"}:
+        return {**schema, "strict": True}
+    if kind == "int":
+        whole = core_schema.no_info_before_validator_function(_no_text_or_truth, cast("CoreSchema", schema))
+        return core_schema.lax_or_strict_schema(cast("CoreSchema", schema), whole, strict=True)
+    found: dict[str, Any] = {}
+    for name, each in schema.items():
+        if name in _BY_NAME and isinstance(each, dict):
+            found[name] = {key: _as_json_has_it(one) for key, one in each.items()}
+        else:
+            found[name] = each if name in _NOT_SCHEMAS else _as_json_has_it(each)
+    return found
+
+
 class Strict(BaseModel):
-    """A body that refuses what it does not know."""
+    """A body that refuses what it does not know, and text where a number or a truth value is due.
+
+    Of a form or a file, where all is text, it is read with `model_validate(…, strict=False)`.
+    """
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return cast("CoreSchema", _as_json_has_it(handler(source)))
 
 
 def _iso_4217(code: str) -> str:

@@ -37,6 +37,7 @@ from services.api.errors import (
     words_of,
     wrong,
 )
+from services.api.wire import NulInBody
 
 log = structlog.get_logger(__name__)
 PROBLEM_JSON = "application/problem+json"
@@ -92,6 +93,23 @@ def pointer_of(place: tuple[Any, ...]) -> str:
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in rest)
 
 
+def place_in(body: Any, place: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A place as it is in the body: without the names of choices that the validator puts between its parts."""
+    found: list[Any] = []
+    for number, part in enumerate(place):
+        if isinstance(body, dict) and (part in body or number == len(place) - 1):
+            found.append(part)
+            body = body.get(part)
+        elif isinstance(body, list) and isinstance(part, int):
+            found.append(part)
+            body = body[part] if part < len(body) else None
+    return tuple(found)
+
+
+def _pointer(place: tuple[Any, ...], body: Any) -> str:
+    return pointer_of(("body", *place_in(body, place[1:])) if place[:1] == ("body",) else place)
+
+
 def from_validation(error: RequestValidationError) -> Problem:
     """Body errors are 422, query errors 400, JSON that can't be read 400, a path id that is none 404."""
     found = error.errors()
@@ -99,7 +117,7 @@ def from_validation(error: RequestValidationError) -> Problem:
         return _malformed(str(found[0].get("ctx", {}).get("error", "")))
     errors = [
         FieldError(
-            pointer=pointer_of(item["loc"]),
+            pointer=_pointer(item["loc"], error.body),
             code={"extra_forbidden": "unknown_field"}.get(item["type"], item["type"]),
             message="This field is not known here." if item["type"] == "extra_forbidden" else words_of(item["msg"]),
         )
@@ -167,6 +185,7 @@ def _is_outage(error: asyncpg.PostgresError) -> bool:
 def _taken(constraint: str) -> Problem:
     places = {
         "uq_members_email": ("/email", "A member with this e-mail exists."),
+        "uq_member_identities_member": ("", "The member has another login of this identity provider: end that first."),
         "uq_teams_name": ("/name", "A team with this name exists."),
         "uq_attribute_definitions_key": ("/key", "An attribute with this key exists."),
         "uq_processes_edition": ("/key", "This edition of the process exists."),
@@ -197,6 +216,8 @@ async def on_validation(request: Request, error: Exception) -> Response:
 
 async def on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class alone
+    if isinstance(error, NulInBody):
+        return problem_response(request, error.problem)
     kind = BY_STATUS.get(error.status_code, BadRequest)
     problem = kind("" if error.status_code in {404, 405} else str(error.detail))
     problem.headers.update(error.headers or {})

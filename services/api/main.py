@@ -8,13 +8,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from services.api import handlers, health, openapi
 from services.api.auth.identity import Identities
 from services.api.auth.tokens import Tokens
 from services.api.compression import Compression
+from services.api.cors import Cors
 from services.api.docs.routes import router as docs
 from services.api.events.hub import CLUSTER, Hub
 from services.api.features import ROUTERS
@@ -29,36 +30,6 @@ from shared.clock import Clock, SystemClock
 from shared.db import Database, open_database
 from shared.listener import Hints
 from shared.queue import Nudger
-
-# What a page of an allowed origin may send and read beside what every page may. Cookies are never asked for.
-CORS_SENT = (
-    "Authorization",
-    "Content-Type",
-    "If-Match",
-    "If-None-Match",
-    "Idempotency-Key",
-    "Last-Event-ID",
-    "Sixteen-Workspace",
-    "Traceparent",
-    "X-Request-Id",
-)
-CORS_SHOWN = (
-    "Content-Disposition",
-    "Content-Language",
-    "Deprecation",
-    "ETag",
-    "Idempotency-Replayed",
-    "Link",
-    "Location",
-    "RateLimit",
-    "RateLimit-Policy",
-    "Retry-After",
-    "Sunset",
-    "WWW-Authenticate",
-    "X-Request-Id",
-)
-# As long as browsers keep what a preflight answered.
-CORS_SECONDS = 7200
 
 
 def create_app(settings: ApiSettings | None = None, clock: Clock | None = None) -> FastAPI:
@@ -86,14 +57,10 @@ def create_app(settings: ApiSettings | None = None, clock: Clock | None = None) 
     app.add_middleware(Edge, body_limit=settings.body_limit, upload_limit=settings.upload_limit)
     if settings.cors_origins:
         # Around everything: a page can read every answer, those that the edge itself gives (413, 500) too.
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=list(settings.cors_origins),
-            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=list(CORS_SENT),
-            expose_headers=list(CORS_SHOWN),
-            max_age=CORS_SECONDS,
-        )
+        app.add_middleware(Cors, origins=settings.cors_origins)
+    if settings.trusted_proxies:
+        # Outermost, so that all else knows the caller's own address: the rightmost that is no trusted proxy's.
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
     return app
 
 

@@ -39,19 +39,7 @@ class Page(BaseModel, Generic[T]):
     has_more: bool
 
 
-class Storable(BaseModel):
-    """Parameters of a query, in which the character NUL never stands."""
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def storable(cls, value: Any) -> Any:
-        """No text in the database holds it, and none can be compared with it."""
-        if any(isinstance(text, str) and "\x00" in text for text in (value if isinstance(value, list) else [value])):
-            raise ValueError("the character NUL is not allowed")
-        return value
-
-
-class ListParams(Storable):
+class ListParams(BaseModel):
     """What every list takes. Unknown parameters are refused."""
 
     model_config = ConfigDict(extra="forbid")

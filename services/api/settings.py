@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_network
+from typing import Annotated, Any
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from services.api.auth.providers import IdentityProvider
 from services.api.webhooks.secrets import parse_keys
@@ -22,6 +24,10 @@ class ApiSettings(Settings):
 
     host: str = "127.0.0.1"
     port: int = Field(default=8016, ge=0, le=65535)
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Addresses and networks of proxies, commas between, whose X-Forwarded-For says who calls.",
+    )
     cors_origins: tuple[str, ...] = Field(default=(), description="Origins that may call from a browser.")
     body_limit: int = Field(default=1_000_000, description="Largest JSON body, in bytes.")
     upload_limit: int = Field(default=2 * 1024**3, description="Largest upload, in bytes.")
@@ -67,6 +73,24 @@ class ApiSettings(Settings):
         ):
             raise ValueError("SIXTEEN_IDENTITY_PROVIDERS: two have the same name or issuer")
         return providers
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def split_trusted_proxies(cls, value: Any) -> Any:
+        return tuple(each.strip() for each in value.split(",") if each.strip()) if isinstance(value, str) else value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def check_trusted_proxies(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        """Where everybody is trusted, everybody says who they are."""
+        for proxy in proxies:
+            try:
+                network = ip_network(proxy)
+            except ValueError as error:
+                raise ValueError(f"SIXTEEN_TRUSTED_PROXIES: {error}") from None
+            if network.prefixlen == 0:
+                raise ValueError(f"SIXTEEN_TRUSTED_PROXIES: {proxy} is everybody; name the proxies")
+        return proxies
 
     @field_validator("cors_origins")
     @classmethod

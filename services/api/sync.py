@@ -15,49 +15,26 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    CompoundSelect,
-    Executable,
-    Table,
-    Text,
-    and_,
-    bindparam,
-    case,
-    cast,
-    exists,
-    func,
-    literal,
-    literal_column,
-    or_,
-    select,
-    tuple_,
-    union_all,
-)
-from sqlalchemy.dialects import postgresql
 
 from services.api.conditional import tag_of
 from services.api.errors import SyncExpired
 from services.api.expand import FieldNames, check_fields, trimmed
-from services.api.merges.tombstones import KINDS, survivor
-from services.api.pagination import DEFAULT_LIMIT, MOST, Cursors, Storable, binding_of
+from services.api.pagination import DEFAULT_LIMIT, MOST, Cursors, binding_of
 from services.api.reads import Readable
 from services.api.resources import Resource
+from services.api.sync_queries import XIDS, select_arrivals, select_changes
 from services.api.wire import dump
-from shared.db import Row, Tx, sql, statement
-from shared.models import audit_entries, customers, opportunities, opportunity_members
-from shared.tenancy import WORKSPACE, Principal, Reach, owned, visible
+from shared.db import Row, Tx, sql
+from shared.tenancy import Principal, Reach, visible
 
 T = TypeVar("T")
 # Longer than any request or job works between looking at the clock and its first write, with the clocks' differences.
 OVERLAP = timedelta(minutes=15)
 # Longer than any transaction lasts that was open when a first sync began.
 FIRST_OVERLAP = timedelta(days=1)
-_XIDS = 2**32
+# Who is given more than this is better served by reading all, page by page: every page of a sync names them all.
+MOST_ARRIVALS = 10_000
 _ANOTHER_TIME = "The cursor is of another time of this database: begin again without one."
-_UUID = postgresql.UUID(as_uuid=True)
-_LOW = bindparam("low", type_=customers.c.updated_at.type)
 SAYS = """What has changed of the {plural} you may see since you were here last, for an offline copy.
 
 Without `cursor` all there are come, page by page. Keep the last `next_cursor`: given later, it brings what was made or
@@ -75,7 +52,7 @@ SNAPSHOT = sql(
 CLUSTER = sql("SELECT system_identifier::text FROM pg_control_system()")
 
 
-class SyncParams(Storable):
+class SyncParams(BaseModel):
     """What a sync takes. Unknown parameters are refused."""
 
     model_config = ConfigDict(extra="forbid")
@@ -153,103 +130,6 @@ def _since(value: list[Any] | None) -> Since | None:
     return Since(horizon, following, datetime.fromisoformat(at), datetime.fromisoformat(low), cluster)
 
 
-def _written_since(table: Table) -> ColumnElement[bool]:
-    """Whether a transaction from the horizon on wrote the row. Row headers hold 32 bits of its number: they go round.
-
-    A savepoint's own number is greater than its transaction's, so that what is compared is never too small.
-    """
-    writer = cast(cast(literal_column(f"{table.fullname}.xmin"), Text), BigInteger)
-    ahead = (writer - bindparam("horizon", type_=BigInteger())).op("&")(literal(_XIDS - 1, BigInteger()))
-    return ahead < literal(_XIDS // 2, BigInteger())
-
-
-def _seen(table: Table, reach: Reach) -> ColumnElement[bool]:
-    seen = visible(table, reach)
-    return literal(True) if seen is None else seen
-
-
-def _changed(table: Table) -> ColumnElement[bool]:
-    return and_(table.c.updated_at > _LOW, _written_since(table))
-
-
-def _came_in(resource: Resource) -> ColumnElement[bool]:
-    """Rows that did not change themselves, but whose customer or opportunity has come within reach."""
-    table = resource.table
-    by_customer = table.c.id if table is customers else table.c.get("customer_id")
-    by_opportunity = table.c.id if table is opportunities else table.c.get("opportunity_id")
-    named = [
-        column == bindparam(name, type_=postgresql.ARRAY(_UUID)).any_()
-        for column, name in ((by_customer, "came_customers"), (by_opportunity, "came_opportunities"))
-        if column is not None and not (table is opportunities and name == "came_customers")
-    ]
-    return or_(*named)
-
-
-def _handed_over(resource: Resource) -> ColumnElement[bool]:
-    """Rows that were ours until somebody handed them to another."""
-    table = resource.table
-    before = func.coalesce(audit_entries.c.changes["owner_id"].op("->>")(literal_column("0")), "")
-    return and_(
-        table.c.owner_changed_at > _LOW,
-        exists().where(
-            audit_entries.c.workspace_id == table.c.workspace_id,
-            audit_entries.c.subject_type == resource.name,
-            audit_entries.c.subject_id == table.c.id,
-            audit_entries.c.recorded_at > _LOW,
-            audit_entries.c.action == f"{resource.name}.reassigned",
-            before == bindparam("ours", type_=postgresql.ARRAY(Text)).any_(),
-        ),
-    )
-
-
-@statement
-def _select_changes(resource: Resource, reach: Reach, since: bool, came_in: bool, after: bool) -> Executable:
-    table = resource.table
-    seen = visible(table, reach)
-    within = _seen(table, reach).label("within_reach")
-    query = resource.prepare(select(table, within)).where(table.c.workspace_id == WORKSPACE)
-    if since and table in KINDS:
-        # Asked only of what is gone: of all else nothing was merged away.
-        query = query.add_columns(case((table.c.deleted_at.is_not(None), survivor(table))).label("survivor_id"))
-    if since:
-        query = query.where(or_(_changed(table), _came_in(resource)) if came_in else _changed(table))
-    else:
-        query = query.where(table.c.deleted_at.is_(None))
-    if seen is not None:
-        tell = since and "owner_changed_at" in table.c
-        query = query.where(or_(seen, _handed_over(resource)) if tell else seen)
-    key = tuple_(table.c.updated_at, table.c.id)
-    if after:
-        place = tuple_(bindparam("after_time", type_=table.c.updated_at.type), bindparam("after_id", type_=_UUID))
-        query = query.where(key > place)
-    return query.order_by(table.c.updated_at, table.c.id).limit(bindparam("page_limit"))
-
-
-@statement
-def _select_arrivals(reach: Reach) -> CompoundSelect[Any]:
-    """Customers and opportunities that have come within the caller's reach: handed over, made, or shared."""
-    shared = select(opportunity_members.c.opportunity_id).where(
-        opportunity_members.c.workspace_id == WORKSPACE,
-        opportunity_members.c.member_id == bindparam("me", type_=_UUID),
-        opportunity_members.c.recorded_at > _LOW,
-        _written_since(opportunity_members),
-    )
-    handed = or_(opportunities.c.owner_changed_at > _LOW, opportunities.c.recorded_at > _LOW)
-    arrived = (
-        select(opportunities.c.id, opportunities.c.customer_id)
-        .where(opportunities.c.workspace_id == WORKSPACE, opportunities.c.deleted_at.is_(None))
-        .where(or_(and_(_changed(opportunities), handed), opportunities.c.id.in_(shared)))
-        .where(_seen(opportunities, reach))
-        .cte("arrived")
-    )
-    of_ours = customers.c.id.in_(select(arrived.c.customer_id)) & ~func.coalesce(owned(customers, reach), False)
-    given = and_(_changed(customers), customers.c.owner_changed_at > _LOW, owned(customers, reach))
-    return union_all(
-        select(literal("opportunity").label("kind"), arrived.c.id),
-        select(literal("customer"), customers.c.id).where(customers.c.workspace_id == WORKSPACE, or_(of_ours, given)),
-    )
-
-
 async def changes(
     tx: Tx, principal: Principal, readable: Readable, params: SyncParams, cursors: Cursors
 ) -> dict[str, Any]:
@@ -290,7 +170,7 @@ async def _begin(tx: Tx, since: Since | None) -> Since:
     assert row is not None  # noqa: S101 - a select without a table gives one row
     if since is None:
         return Since(row["oldest"], row["following"], tx.now, tx.now - FIRST_OVERLAP, row["cluster"])
-    if row["cluster"] != since.cluster or not 0 <= row["following"] - since.horizon < _XIDS // 2:
+    if row["cluster"] != since.cluster or not 0 <= row["following"] - since.horizon < XIDS // 2:
         raise SyncExpired(_ANOTHER_TIME)
     return since.next(row["oldest"], row["following"], tx.now)
 
@@ -306,9 +186,11 @@ async def _rows(tx: Tx, principal: Principal, resource: Resource, position: Posi
     given: dict[str, Any] = {"page_limit": limit + 1, **principal.binds}
     came_in = False
     if position.since is not None:
-        given |= {"low": position.since.low, "horizon": position.since.horizon % _XIDS}
+        given |= {"low": position.since.low, "horizon": position.since.horizon % XIDS}
         if principal.reach is not Reach.ALL and visible(resource.table, principal.reach) is not None:
-            arrivals = await tx.rows(_select_arrivals(principal.reach), **given)
+            arrivals = await tx.rows(select_arrivals(principal.reach), most=MOST_ARRIVALS + 1, **given)
+            if len(arrivals) > MOST_ARRIVALS:
+                raise SyncExpired("Very much has come within your reach since: begin again without a cursor.")
             came_in = bool(arrivals)
             for kind, name in (("customer", "came_customers"), ("opportunity", "came_opportunities")):
                 given[name] = [row["id"] for row in arrivals if row["kind"] == kind]
@@ -316,7 +198,7 @@ async def _rows(tx: Tx, principal: Principal, resource: Resource, position: Posi
             given["ours"] = [str(each) for each in owners] + ([""] if principal.reach is Reach.TEAM else [])
     if position.place is not None:
         given["after_time"], given["after_id"] = position.place
-    query = _select_changes(resource, principal.reach, position.since is not None, came_in, position.place is not None)
+    query = select_changes(resource, principal.reach, position.since is not None, came_in, position.place is not None)
     return await tx.rows(query, **given)
 
 

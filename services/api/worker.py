@@ -29,19 +29,21 @@ _RECORDING_SECONDS = 4
 
 def assemble(settings: WorkerSettings, tools: Tools) -> Work:
     """All duties, and who wakes them."""
-    database, nudger, heartbeat = tools.database, tools.nudger, tools.heartbeat
+    database, nudger = tools.database, tools.nudger
     clock, seconds = SystemClock(), settings.sweep_seconds
 
     imports = ImportSweep(Importer(database, settings, clock, nudger))
-    importing = Duty("imports", imports.work, seconds, heartbeat)
+    importing = Duty("imports", imports.work, seconds)
     imports.again = importing.wake
     exports = ExportSweep(Exporter(database, settings, clock, nudger))
-    exporting = Duty("exports", exports.work, seconds, heartbeat)
+    exporting = Duty("exports", exports.work, seconds)
     exports.again = exporting.wake
     deliveries = Deliveries(database, settings, clock, nudger)
-    sending = deliveries.duties(seconds, heartbeat)
+    sending = deliveries.duties(seconds)
     relaying, sweeping = sending[0], sending[1]
-    redelivering = Duty("webhook jobs", WebhookJobs(database, clock, sweeping.wake).work, seconds, heartbeat)
+    redeliveries = WebhookJobs(database, clock, sweeping.wake)
+    redelivering = Duty("webhook jobs", redeliveries.work, seconds)
+    redeliveries.beat = redelivering.beat
 
     def look() -> None:
         """Somebody has asked for something: an import, an export, a sample, a redelivery."""
@@ -54,8 +56,8 @@ def assemble(settings: WorkerSettings, tools: Tools) -> Work:
             exporting,
             *sending,
             redelivering,
-            Duty("expired exports", exports.expire, PURGE_SECONDS, heartbeat),
-            Duty("webhook keys", Reencryption(database, vault_of(settings)).work, REENCRYPT_SECONDS, heartbeat),
+            Duty("expired exports", exports.expire, PURGE_SECONDS),
+            Duty("webhook keys", Reencryption(database, vault_of(settings)).work, REENCRYPT_SECONDS),
             *_clockwork(settings, tools),
         ],
         listeners=[
@@ -76,11 +78,11 @@ def _clockwork(settings: WorkerSettings, tools: Tools) -> list[Duty]:
     overdue = OverdueTasks(tools.database, SystemClock(), tools.nudger, min(settings.due_batch, 1_000))
     housekeeping = Housekeeping(tools.database, settings.event_days, settings.idempotency_hours)
     return [
-        Duty("time", clockwork.work, settings.sweep_seconds, tools.heartbeat),
-        Duty("overdue tasks", overdue.work, OVERDUE_SECONDS, tools.heartbeat),
-        Duty("partitions", housekeeping.partitions, PARTITION_SECONDS, tools.heartbeat),
-        Duty("restored events", housekeeping.settle, PARTITION_SECONDS, tools.heartbeat),
-        Duty("idempotency keys", housekeeping.purge_keys, PURGE_SECONDS, tools.heartbeat),
+        Duty("time", clockwork.work, settings.sweep_seconds),
+        Duty("overdue tasks", overdue.work, OVERDUE_SECONDS),
+        Duty("partitions", housekeeping.partitions, PARTITION_SECONDS),
+        Duty("restored events", housekeeping.settle, PARTITION_SECONDS),
+        Duty("idempotency keys", housekeeping.purge_keys, PURGE_SECONDS),
     ]
 
 

@@ -61,9 +61,10 @@ def _push(kind: str, value: str, text: str, given: Mapping[str, Any]) -> str | N
     if kind == "boolean" and weight is not None:
         return f"CASE ({value})::text WHEN 'true' THEN {weight!r} WHEN 'false' THEN 0.0 END"
     if kind == "date" and weight is not None and (since := _date(given.get("since"))):
-        # Ten characters: neither of the infinite dates.
-        known = f"length({text}) = 10 AND pg_input_is_valid({text}, 'date')"
-        return f"CASE WHEN {known} THEN {weight!r} * (({text})::date - DATE '{since}') END"
+        # Null for the 30th of February, where a cast raises; pg_input_is_valid() came with PostgreSQL 16 only.
+        day = f"""jsonb_path_query_first({value}, 'strict $.datetime("YYYY-MM-DD")', '{{}}', true) #>> '{{}}'"""
+        known = f"{text} ~ '^(?!0000)[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}$'"
+        return f"CASE WHEN {known} THEN {weight!r} * (({day})::date - DATE '{since}') END"
     weights = given.get("weights")
     if kind == "category" and isinstance(weights, Mapping):
         known_weights = {name: number for name, each in weights.items() if (number := _number(each)) is not None}

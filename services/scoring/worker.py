@@ -10,8 +10,9 @@ from services.scoring.jobs.loop import Drainer
 from services.scoring.settings import ScoringSettings
 from shared import worker
 from shared.clock import SystemClock
-from shared.duty import Duty
+from shared.duty import LATE_SECONDS, Duty
 from shared.listener import Listener
+from shared.probes import Heartbeat
 from shared.queue import DRAIN, SCORING_QUEUE
 from shared.worker import Tools, Work
 
@@ -20,8 +21,9 @@ NAME = "scoring"
 
 def assemble(settings: ScoringSettings, tools: Tools) -> Work:
     """One duty, and the listener that wakes it."""
-    drainer = Drainer(Context(tools.database, settings, SystemClock()), tools.heartbeat, tools.nudger.tell)
-    draining = Duty("drain", drainer.work, settings.sweep_seconds, tools.heartbeat, stop=drainer.stop)
+    heartbeat = Heartbeat(LATE_SECONDS)
+    drainer = Drainer(Context(tools.database, settings, SystemClock()), heartbeat, tools.nudger.tell)
+    draining = Duty("drain", drainer.work, settings.sweep_seconds, heartbeat, stop=drainer.stop)
     return Work([draining], [Listener(settings.redis_url, SCORING_QUEUE, {DRAIN: draining.wake})])
 
 

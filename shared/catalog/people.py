@@ -13,7 +13,7 @@ ROLES: Labels = {
 }
 
 RESOURCES = (
-    "workspace", "members", "teams", "api_keys", "policy", "attributes", "customers", "contacts", "products",
+    "workspace", "members", "teams", "api_keys", "logins", "policy", "attributes", "customers", "contacts", "products",
     "processes", "opportunities", "interactions", "tasks", "focus", "imports", "exports", "events", "webhooks", "audit",
 )  # fmt: skip
 SCOPES = tuple(f"{resource}:{right}" for resource in RESOURCES for right in ("read", "write"))
@@ -35,9 +35,15 @@ ROLE_SCOPES: dict[str, frozenset[str]] = {
             "audit:read",
             "api_keys:read",
             "api_keys:write",
+            "logins:write",
         )
     ),
-    "rep": frozenset((*_READ_BY_ALL, *(f"{r}:write" for r in _FACTS), "api_keys:read", "api_keys:write")),
-    "viewer": frozenset(_READ_BY_ALL),
-    "integration": frozenset(s for s in SCOPES if not s.startswith(("workspace:write", "members:write", "api_keys"))),
+    "rep": frozenset(
+        (*_READ_BY_ALL, *(f"{r}:write" for r in _FACTS), "api_keys:read", "api_keys:write", "logins:write")
+    ),
+    # Whoever logs in may log out everywhere.
+    "viewer": frozenset((*_READ_BY_ALL, "logins:write")),
+    "integration": frozenset(
+        s for s in SCOPES if not s.startswith(("workspace:write", "members:write", "api_keys", "logins"))
+    ),
 }

@@ -28,6 +28,7 @@ WEBHOOK_DISABLED_REASONS: Labels = {
     "requested": Label("Disabled by hand", "手动停用"),
     "failing": Label("Nothing but failures for five days", "连续五天投递失败"),
     "gone": Label("The receiver answered 410", "接收端返回 410"),
+    "orphaned": Label("Whoever made it has left, or may no longer have endpoints", "创建者已离开或不再有权限"),
 }
 WEBHOOK_JOB_KINDS: Labels = {
     "resend": Label("One delivery again", "重发单次投递"),

@@ -7,16 +7,25 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from shared.models.base import refers_to, tenant_table, time_column, uuid_column
 
-# Who a member is to an issuer.
+# Who a member is to an issuer. A link that was ended stays, so that its subject does not come back by e-mail.
 member_identities = tenant_table(
     "member_identities",
     uuid_column("member_id"),
     Column("issuer", Text, nullable=False),
     Column("subject", Text, nullable=False),
     time_column("recorded_at", nullable=False),
+    time_column("last_used_at"),
+    time_column("unlinked_at"),
     refers_to("member_id", "members"),
     Index("uq_member_identities_subject", "workspace_id", "issuer", "subject", unique=True),
-    Index("uq_member_identities_member", "workspace_id", "member_id", "issuer", unique=True),
+    Index(
+        "uq_member_identities_member",
+        "workspace_id",
+        "member_id",
+        "issuer",
+        unique=True,
+        postgresql_where=text("unlinked_at IS NULL"),
+    ),
     Index("ix_member_identities_person", "issuer", "subject"),
 )
 

@@ -68,6 +68,8 @@ members = tenant_table(
         unique=True,
         postgresql_where=text("email IS NOT NULL"),
     ),
+    # Whose a verified e-mail is, before a workspace has been entered.
+    Index("ix_members_person", text("lower(email)"), postgresql_where=text("email IS NOT NULL")),
     Index(
         "uq_members_external",
         "workspace_id",

@@ -13,6 +13,7 @@ stream_tickets = tenant_table(
     Column("digest", LargeBinary, nullable=False),
     uuid_column("member_id"),
     uuid_column("key_id", nullable=True),
+    uuid_column("session_id", nullable=True),
     Column("scopes", ARRAY(Text), nullable=False),
     time_column("expires_at", nullable=False),
     Index("ix_stream_tickets_expiry", "workspace_id", "expires_at"),

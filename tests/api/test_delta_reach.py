@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 import asyncpg
 import pytest
 
+from services.api import sync
 from services.api.auth.identity import FIND, TOUCH
 from services.api.resources import Resource
-from services.api.sync import Since, _select_changes
+from services.api.sync import Since
+from services.api.sync_queries import select_changes
 from services.api.tasks.resource import TASKS
 from shared.db import connect_arguments, sql
 from shared.tenancy import Reach
@@ -48,6 +50,26 @@ class TestReach:
         # It is told once.
         for name in made:
             assert await after[name].at_rest()
+
+    @pytest.mark.parametrize(("handed_over", "told"), [(4, True), (5, False)])
+    async def test_more_than_a_page_can_name_is_read_anew(
+        self, admin: Caller, monkeypatch: pytest.MonkeyPatch, handed_over: int, told: bool
+    ) -> None:
+        """A sync stays bounded whatever is handed over at once; who begins again is told of everything, once."""
+        monkeypatch.setattr(sync, "MOST_ARRIVALS", 4)
+        old, new = await admin.member("rep"), await admin.member("rep")
+        made = [(await old.make_customer(f"Customer {number}"))["id"] for number in range(handed_over)]
+        copy = Copy(new, "customers", limit=2)
+        assert await copy.follow() == []
+        for customer_id in made:
+            body = {"owner_id": str(new.member_id), "reason": "north"}
+            await admin.ok("POST", f"/v1/customers/{customer_id}:reassign", body)
+        if not told:
+            answer = await new.get("/v1/customers:sync", params={"cursor": copy.cursor})
+            assert (answer.status_code, answer.json()["code"]) == (410, "sync_expired")
+            copy.cursor = None
+        assert sorted(await copy.follow()) == sorted(made)
+        assert await copy.at_rest()
 
     async def test_a_shared_opportunity_brings_its_customer(self, admin: Caller) -> None:
         owner, helper = await admin.member("rep"), await admin.member("rep")
@@ -175,7 +197,7 @@ class TestCost:
         owner = await asyncpg.connect(**connect_arguments(servers.database_url, ""))
         await owner.execute("ANALYZE sales.tasks")
         await owner.close()
-        query = _select_changes(TASKS, Reach.ALL, True, False, False)
+        query = select_changes(TASKS, Reach.ALL, True, False, False)
         now = datetime.now(UTC)
         values = {"workspace_id": admin.workspace_id, "low": now, "horizon": 0, "page_limit": 201}
         async with admin.state.database.transaction(admin.workspace_id) as tx:

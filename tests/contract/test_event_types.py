@@ -35,7 +35,7 @@ from tests.support.scoring import drain
 GOLDEN = Path(__file__).parent / "events"
 WRITE = os.environ.get("SIXTEEN_WRITE_SNAPSHOTS") == "1"
 # What can't be changed through the resource functions leaves no events by them.
-READ_ONLY = {"audit_entry", "transition", "pin", "move", "merge"}
+READ_ONLY = {"audit_entry", "transition", "pin", "move", "merge", "member_login", "member_session"}
 # The greatest a webhook may be.
 LARGEST = 20_000
 

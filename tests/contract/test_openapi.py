@@ -277,6 +277,8 @@ async def test_what_is_answered_is_what_is_declared(app: FastAPI, admin: Caller,
     every = {operation["operationId"] for _, path, operation in operations(app.openapi()) if path.startswith("/v1/")}
     # The one never ends, the others need an identity provider: each has tests of its own.
     logins = {"getLoginOptions", "startLogin", "completeLogin", "refreshLogin", "revokeLogin"}
+    logins |= {"listMemberLogins", "unlinkMemberLogin", "restoreMemberLogin"}
+    logins |= {"listMemberSessions", "endMemberSession", "endMemberSessions"}
     assert every - called == {"streamEvents", *logins}
 
 

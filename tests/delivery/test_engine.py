@@ -20,6 +20,7 @@ from shared.clock import FixedClock
 from shared.db import Row
 from shared.events import EVENT_TYPES
 from shared.ids import new_id
+from shared.probes import Heartbeat
 from tests.conftest import Servers
 from tests.delivery.receivers import Farm, Received
 from tests.delivery.support import CUSTOMER, Sender, open_sender
@@ -323,14 +324,37 @@ async def test_the_loops_outlive_whatever_goes_wrong(sender: Sender, farm: Farm)
     await sender.emit()
     with patch.object(sender.engine, "_claim", side_effect=KeyError("strange")):
         await sender.relay.work()
-        while not sender.engine._trouble:
+        while not any(loop.trouble for loop in sender.engine._loops):
             await asyncio.sleep(0.005)
         with pytest.raises(RuntimeError, match="strange"):
             await sender.engine.sweep()
     while not farm.received["/ok/a"]:
         await asyncio.sleep(0.01)
     await sender.settle()
-    assert not sender.engine._trouble
+    assert not any(loop.trouble for loop in sender.engine._loops)
+
+
+async def test_a_loop_that_hangs_is_named_and_goes_on_when_it_can(sender: Sender, farm: Farm) -> None:
+    """The sweep is a duty and says so for the loops, which are none."""
+    await sender.endpoint(farm.url("/ok/a"))
+    await sender.emit()
+    claim, stuck, free = sender.engine._claim, asyncio.Event(), asyncio.Event()
+
+    async def hangs(*given: Any) -> None:
+        stuck.set()
+        await free.wait()
+        await claim(*given)
+
+    sender.engine._claiming._heartbeat = Heartbeat(0.0)
+    with patch.object(sender.engine, "_claim", hangs):
+        await sender.relay.work()
+        await stuck.wait()
+        with pytest.raises(RuntimeError, match="claim deliveries: nothing heard of it"):
+            await sender.engine.sweep()
+        sender.engine._claiming._heartbeat = Heartbeat(60.0)
+        free.set()
+        await sender.settle()
+    assert farm.received["/ok/a"]
 
 
 async def test_what_could_outlive_its_lease_is_given_back(sender: Sender, farm: Farm) -> None:

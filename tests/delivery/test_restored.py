@@ -27,9 +27,8 @@ MOVE_POSITION = "UPDATE events.relay_positions SET seen = $2, cluster = 1 WHERE 
 @asynccontextmanager
 async def superuser(servers: Servers) -> AsyncIterator[asyncpg.Connection]:
     """Past the tenants' wall, as a restore works."""
-    assert servers.embedded is not None
     database = urlsplit(servers.database_url).path.removeprefix("/")
-    arguments = connect_arguments(servers.embedded.superuser_url, "") | {"database": database}
+    arguments = connect_arguments(servers.superuser_url(), "") | {"database": database}
     connection = await asyncpg.connect(**arguments)
     try:
         yield connection

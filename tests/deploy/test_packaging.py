@@ -106,3 +106,11 @@ def test_everything_the_image_copies_is_let_through() -> None:
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     copied = re.findall(r"^COPY (?!--from)(.*) \S+$", (ROOT / "deploy" / "Dockerfile").read_text(), re.MULTILINE)
     assert {name for names in copied for name in names.split()} <= allowed
+
+
+def test_secrets_beside_the_compose_file_stay_out_of_the_image(compose: dict[str, Any]) -> None:
+    """Compose reads deploy/.env, and all of deploy/ is otherwise copied, into the wheel too."""
+    hidden = (ROOT / ".dockerignore").read_text().splitlines()
+    assert hidden.index("**/.env*") > hidden.index("!deploy")
+    assert ".env" in (ROOT / ".gitignore").read_text().splitlines()
+    assert compose["services"]["api"]["env_file"] == [{"path": ".env", "required": False}]

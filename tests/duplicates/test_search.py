@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from services.api.duplicates import candidates
 from tests.contract.test_statements import cost
 from tests.support.caller import Caller
 
@@ -209,6 +210,24 @@ class TestPairs:
         first = (await admin.ok("GET", "/v1/duplicates?limit=1"))["data"][0]
         assert (first["kind"], first["likelihood"]) == ("customer", "almost_certain")
         assert codes(first) == ["same_name", "same_domain"]
+
+    @pytest.mark.parametrize(("window", "limit"), [(1, 50), (2, 1), (5, 4), (10, 2)])
+    async def test_a_page_looks_at_so_many_records(
+        self, admin: Caller, monkeypatch: pytest.MonkeyPatch, window: int, limit: int
+    ) -> None:
+        """Whatever it looks at, each pair is told once, in the order of the records, and the list comes to an end."""
+        monkeypatch.setattr(candidates, "WINDOW", window)
+        names = ("Alpha", "Same", "Beta", "Same", "Gamma", "Twin", "Twin", "Delta", "Same", "Omega")
+        made = [(await admin.make_customer(name))["id"] for name in names]
+        seen: list[tuple[int, int]] = []
+        cursor, pages = "", 0
+        while cursor is not None:
+            page = await admin.ok("GET", f"/v1/duplicates?limit={limit}{f'&cursor={cursor}' if cursor else ''}")
+            seen += [(made.index(pair["first"]["id"]), made.index(pair["second"]["id"])) for pair in page["data"]]
+            assert len(page["data"]) <= limit
+            cursor, pages = page["next_cursor"], pages + 1
+        assert seen == [(1, 3), (1, 8), (3, 8), (5, 6)]
+        assert pages <= len(names) // window + len(seen) + 1
 
     async def test_what_a_closer_look_parts(self, admin: Caller) -> None:
         """Two numbers that end alike are two numbers."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -120,8 +121,6 @@ class TestRefusals:
     async def test_within_thirty_days(self, admin: Caller, age: str, status: int) -> None:
         merged = await merge(admin, await admin.make_customer(), await admin.make_customer())
         async with admin.state.database.transaction(admin.workspace_id) as tx:
-            from datetime import timedelta
-
             days, _, rest = age.partition(" days ")
             amount, unit = rest.split(" ")
             aged = timedelta(days=int(days), **{f"{unit.rstrip('s')}s": int(amount)})
@@ -255,3 +254,38 @@ async def test_a_large_undo_costs_no_more_statements(admin: Caller) -> None:
         merged = await merge(admin, into, from_)
         counts.append(await cost(admin.post(f"/v1/merges/{merged['id']}:undo")))
     assert counts[0] == counts[1] <= 13
+
+
+SECRETS = ("13800138000", "kanarienvogel")
+JOURNALS = sql("SELECT fields::text AS fields FROM sales.merges WHERE workspace_id = :workspace_id ORDER BY id")
+
+
+async def journals(caller: Caller) -> list[str]:
+    async with caller.state.database.transaction(caller.workspace_id) as tx:
+        return [row["fields"] for row in await tx.rows(JOURNALS)]
+
+
+async def test_what_stood_in_a_field_is_forgotten_with_the_undoing(admin: Caller) -> None:
+    into = await admin.make_customer("Acme")
+    from_ = await admin.make_customer("Acme Ltd", phone=SECRETS[0], notes=SECRETS[1])
+    merged = await merge(admin, into, from_)
+    assert [secret in (await journals(admin))[0] for secret in SECRETS] == [True, True]
+    undone = await undo(admin, merged)
+    assert [secret in (await journals(admin))[0] for secret in SECRETS] == [False, False]
+    assert undone["fields"] == merged["fields"] == ["notes", "phone"]
+
+
+async def test_what_stood_in_a_field_is_forgotten_when_it_can_no_more_go_back(admin: Caller, other: Caller) -> None:
+    """With the next merge of the workspace; merges that can be undone keep it, and so do those of others."""
+    made = []
+    for caller in (admin, admin, other):
+        into, from_ = await caller.make_customer("Acme"), await caller.make_customer("Acme Ltd", phone=SECRETS[0])
+        made.append(await merge(caller, into, from_))
+    for caller, merged in ((admin, made[0]), (other, made[2])):
+        async with caller.state.database.transaction(caller.workspace_id) as tx:
+            await tx.run(AGE, id=merged["id"], age=timedelta(days=31))
+    third = await admin.make_customer("Beta"), await admin.make_customer("Beta Ltd", phone=SECRETS[0])
+    await merge(admin, *third)
+    assert [SECRETS[0] in each for each in await journals(admin)] == [False, True, True]
+    assert [SECRETS[0] in each for each in await journals(other)] == [True]
+    assert (await admin.ok("GET", f"/v1/merges/{made[0]['id']}"))["fields"] == ["phone"]

@@ -36,6 +36,8 @@ class Stream:
     comments: list[str] = field(default_factory=list)
     last_id: str = ""
     body: bytes = b""
+    # How many messages `next` has given.
+    told: int = 0
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     connected: asyncio.Event = field(default_factory=asyncio.Event)
@@ -43,7 +45,9 @@ class Stream:
 
     async def next(self, wait: float = PATIENCE) -> Message:
         async with asyncio.timeout(wait):
-            return await self.messages.get()
+            message = await self.messages.get()
+        self.told += 1
+        return message
 
     async def take(self, count: int) -> list[Message]:
         return [await self.next() for _ in range(count)]

@@ -13,13 +13,13 @@ import pytest
 from fastapi import FastAPI
 
 from services.api.events.places import Places
-from services.api.events.queries import _page
+from services.api.events.queries import _page, read_page
 from services.api.events.stream import EventStream
 from services.api.jobs.housekeeping import Housekeeping
 from services.api.state import State
 from shared.clock import FixedClock
 from shared.events import EVENT_TYPES
-from shared.feed import BEGINNING, Position, read_after
+from shared.feed import BEGINNING, Position
 from shared.ids import new_id
 from tests.conftest import Servers
 from tests.events.support import streaming
@@ -55,7 +55,7 @@ async def test_everything_is_there_once_in_order(admin: Caller, servers: Servers
     assert by_few == whole
     assert len({event["id"] for event in whole}) == len(whole)
     async with admin.state.database.transaction(admin.workspace_id) as tx:
-        batch = await read_after(tx, admin.workspace_id, BEGINNING, 1000)
+        batch = await read_page(tx, BEGINNING, 1000)
     assert [str(row["id"]) for row in batch.rows] == [event["id"] for event in whole]
     assert not batch.more
 
@@ -404,8 +404,7 @@ async def test_events_of_a_backup_from_another_cluster_are_seen(admin: Caller, s
     before = await feed(admin)
     made = [await admin.make_customer(name) for name in ("A", "B")]
     housekeeping = Housekeeping(admin.state.database, 30, 24)
-    assert servers.embedded is not None
-    superuser = await asyncpg.connect(servers.embedded.superuser_url)
+    superuser = await asyncpg.connect(servers.superuser_url())
     await superuser.execute(
         "UPDATE events.outbox SET xid = (xid::text::bigint + 1000000000)::text::xid8"
         " WHERE workspace_id = $1 AND type = 'customer.created'",

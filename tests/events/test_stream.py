@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
+from services.api.events.queries import read_page
 from services.api.state import State
 from shared.db import Database, open_database
-from shared.feed import BEGINNING, read_after
+from shared.feed import BEGINNING
 from shared.ids import new_id
 from tests.conftest import Servers
-from tests.events.support import Message, streaming
+from tests.events.support import PATIENCE, Message, streaming
 from tests.events.writing import crowd, write
 from tests.support.caller import Caller
 from tests.support.scoring import drain
@@ -174,7 +175,7 @@ class TestResuming:
         assert len(seen) == len(set(seen))
         assert set(seen) == expected
         async with admin.state.database.transaction(admin.workspace_id) as tx:
-            rows = (await read_after(tx, admin.workspace_id, BEGINNING, 10_000)).rows
+            rows = (await read_page(tx, BEGINNING, 10_000)).rows
         assert seen == [str(row["id"]) for row in rows if row["type"] == "member.created"]
 
 
@@ -200,13 +201,15 @@ class TestEnding:
         async with streaming(app, rep) as stream:
             await admin.ok("PATCH", f"/v1/members/{rep.member_id}", {"active": False})
             await stream.end()
+            assert stream.messages.empty()
 
     async def test_rights_that_change_hold_at_once(self, app: FastAPI, admin: Caller) -> None:
         rep = await admin.member("rep")
         async with streaming(app, rep, type="customer.created") as stream:
             await admin.make_customer("Hidden", owner_id=None)
+            own = await rep.make_customer("Own")
+            assert subjects(await stream.take(1)) == [own["id"]]
             await admin.ok("PATCH", f"/v1/members/{rep.member_id}", {"role": "admin"})
-            await asyncio.sleep(0.2)
             seen = await admin.make_customer("Seen", owner_id=None)
             assert subjects(await stream.take(1)) == [seen["id"]]
 
@@ -223,6 +226,8 @@ class TestEnding:
                     admin.workspace_id, made["id"],
                 )  # fmt: skip
             await stream.end()
+            await admin.make_customer()
+            assert stream.messages.empty()
 
     async def test_quiet_times_have_heartbeats_that_move_the_place(
         self, app: FastAPI, admin: Caller, monkeypatch: pytest.MonkeyPatch
@@ -231,13 +236,12 @@ class TestEnding:
         async with streaming(app, admin, type="task.*") as stream:
             begun = stream.last_id
             await admin.make_customer()
-            await asyncio.sleep(0.3)
-            assert stream.comments.count("heartbeat") >= 2
+            async with asyncio.timeout(PATIENCE):
+                while (await admin.ok("GET", "/v1/events", params={"after": stream.last_id}))["data"]:
+                    await asyncio.sleep(0.02)
+            assert stream.comments.count("heartbeat") >= 1
             assert stream.messages.empty()
-            place = stream.last_id
-        assert place != begun
-        page = await admin.ok("GET", "/v1/events", params={"after": place})
-        assert page["data"] == []
+            assert stream.last_id != begun
 
     async def test_a_client_that_takes_nothing_is_let_go(
         self, app: FastAPI, admin: Caller, writers: Database, monkeypatch: pytest.MonkeyPatch
@@ -245,15 +249,18 @@ class TestEnding:
         """It fills no memory: it is let go, and has everything when it comes again."""
         monkeypatch.setattr("services.api.events.hub.KEPT", 20)
         stall = asyncio.Event()
-        async with streaming(app, admin, type="member.created", stall=stall) as stream:
-            first = await write(writers, admin.workspace_id)
+        async with (
+            streaming(app, admin, type="member.created", stall=stall) as stream,
+            streaming(app, admin, type="member.created") as quick,
+        ):
+            made = await write(writers, admin.workspace_id)
             told = [(await stream.next()).data["id"]]
             stall.set()
-            made = [*first, *await write(writers, admin.workspace_id)]
-            await asyncio.sleep(0.2)
-            for _ in range(4):
-                made += await write(writers, admin.workspace_id, count=15)
-                await asyncio.sleep(0.1)
+            # What the quick one has been told has been read, and the oldest of it let go.
+            for count in (1, 15, 15, 15, 15):
+                made += await write(writers, admin.workspace_id, count=count)
+                while quick.told < len(made):
+                    await quick.next()
             stall.clear()
             await stream.end()
             while not stream.messages.empty():
@@ -325,6 +332,26 @@ class TestTickets:
             assert subjects(await stream.take(1)) == [made["id"]]
         async with streaming(app, None, ticket=ticket) as stream:
             assert stream.status == 401
+
+    async def test_what_is_asked_wrong_costs_no_ticket(self, app: FastAPI, admin: Caller) -> None:
+        ticket = (await admin.ok("POST", "/v1/stream-tickets"))["ticket"]
+        wrong = {"type": "no.such"}, {"subject_type": "cow"}, {"subject_id": "x"}, {"colour": "red"}, {"after": "x"}
+        for params in wrong:
+            async with streaming(app, None, ticket=ticket, **params) as stream:
+                assert stream.status == 400, params
+        async with streaming(app, None, ticket=ticket, headers={"Last-Event-ID": "nowhere"}) as stream:
+            assert stream.status == 400
+        async with streaming(app, None, ticket=ticket) as stream:
+            assert stream.status == 200
+
+    async def test_of_many_who_come_with_one_at_once_one_is_let_in(self, app: FastAPI, admin: Caller) -> None:
+        ticket = (await admin.ok("POST", "/v1/stream-tickets"))["ticket"]
+
+        async def come() -> int:
+            async with streaming(app, None, ticket=ticket) as stream:
+                return stream.status
+
+        assert sorted(await asyncio.gather(*(come() for _ in range(6)))) == [200] + [401] * 5
 
     async def test_it_is_of_its_maker(self, app: FastAPI, admin: Caller) -> None:
         rep = await admin.member("rep")
@@ -408,8 +435,8 @@ async def test_hints_of_other_processes_are_heard(app: FastAPI, admin: Caller, w
 
 async def test_without_a_hint_it_is_told_within_a_second(app: FastAPI, admin: Caller, writers: Database) -> None:
     async with streaming(app, admin, type="member.created") as stream:
-        await write(writers, admin.workspace_id)
-        await stream.next(2)
+        [made] = await write(writers, admin.workspace_id)
+        assert (await stream.next(2)).data["id"] == str(made)
 
 
 async def test_no_connection_is_held_while_a_stream_waits(app: FastAPI, admin: Caller, state: State) -> None:

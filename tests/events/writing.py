@@ -6,10 +6,19 @@ import asyncio
 import random
 from uuid import UUID
 
-from shared.db import Database
+from shared.db import Database, Tx
 from shared.effects import Event
 from shared.ids import new_id
 from shared.outbox import write_effects
+
+
+async def add(tx: Tx) -> UUID:
+    """Writes one event in a transaction that stays open; its id."""
+    subject = new_id()
+    event = Event("member.created", "member", subject, tx.now, {"id": subject, "role": "rep"}, 1)
+    tx.effects.emit(event)
+    await write_effects(tx)
+    return event.id
 
 
 async def write(database: Database, workspace_id: UUID, *, count: int = 1, hold: float = 0.0) -> list[UUID]:
@@ -17,10 +26,7 @@ async def write(database: Database, workspace_id: UUID, *, count: int = 1, hold:
     made: list[UUID] = []
     async with database.transaction(workspace_id) as tx:
         for _ in range(count):
-            subject = new_id()
-            tx.effects.emit(Event("member.created", "member", subject, tx.now, {"id": subject, "role": "rep"}, 1))
-            made.append(tx.effects.events[-1].id)
-            await write_effects(tx)
+            made.append(await add(tx))
             await asyncio.sleep(hold / count)
     return made
 
@@ -32,8 +38,7 @@ class GaveUp(Exception):
 async def give_up(database: Database, workspace_id: UUID) -> None:
     """Writes an event and takes it back."""
     async with database.transaction(workspace_id) as tx:
-        tx.effects.emit(Event("member.created", "member", new_id(), tx.now, {"id": new_id(), "role": "rep"}, 1))
-        await write_effects(tx)
+        await add(tx)
         raise GaveUp
 
 

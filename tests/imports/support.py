@@ -77,6 +77,15 @@ async def worker_of(caller: Caller, **settings: Any) -> AsyncIterator[Worker]:
     yield Worker(caller.state.database, own, caller.state.clock, caller.state.nudger)
 
 
+async def come_due(caller: Caller, import_id: str) -> None:
+    """As if the lease of the last attempt, and the rest after it, were over."""
+    async with caller.state.database.transaction(caller.workspace_id) as tx:
+        await tx.connection.execute(
+            "UPDATE sales.imports SET lease_until = now() - interval '1 second', next_attempt_at = NULL WHERE id = $1",
+            UUID(import_id),
+        )
+
+
 async def finish(caller: Caller, import_id: str, **settings: Any) -> dict[str, Any]:
     """Runs a queued import to its end; the import afterwards."""
     async with worker_of(caller, **settings) as worker:

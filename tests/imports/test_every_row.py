@@ -167,7 +167,7 @@ async def test_a_dry_run_judges_a_row_against_an_earlier_one(admin: Caller) -> N
 async def test_a_dry_run_goes_on_after_a_batch_that_names_what_it_made(admin: Caller) -> None:
     """What a batch made is undone with it: the next one makes it again, and nothing refers to what is not there."""
     before = await events_of(admin)
-    rows = (f"{number % 5},Deal,Acme {number % 2},Ann Lee,1,Talk,," for number in range(12))
+    rows = (f"{number % 5},Deal,Acme {number % 5 % 2},Ann Lee,1,Talk,," for number in range(12))
     done = await imported(admin, table(*rows), dry_run="true", import_batch=4)
     assert (done["status"], done["rows_imported"]) == ("succeeded", 12), await errors_of(admin, done)
     assert [await count(admin, f"sales.{name}") for name in ("opportunities", "customers")] == [0, 0]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
+import sqlite3
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +18,7 @@ import pytest
 
 from services.api.imports import execution
 from services.api.imports.attempt import run
+from services.api.imports.earlier import Earlier
 from services.api.jobs.clockwork import Clockwork
 from services.api.jobs.housekeeping import Housekeeping
 from services.api.jobs.imports import ImportSweep
@@ -23,7 +26,7 @@ from shared.duty import Duty
 from shared.ids import new_id
 from shared.probes import Heartbeat
 from tests.conftest import Servers
-from tests.imports.support import SIMPLE, errors_of, finish, table, upload, worker_of
+from tests.imports.support import SIMPLE, come_due, errors_of, finish, table, upload, worker_of
 from tests.imports.test_rows import count
 from tests.imports.test_uploads import changed
 from tests.support.caller import Caller
@@ -157,7 +160,7 @@ async def test_a_lost_lease_writes_nothing_more(admin: Caller, monkeypatch: pyte
     assert (left["status"], left["rows_read"]) == ("running", 0)
     assert await count(admin, "sales.opportunities") == 0
     monkeypatch.undo()
-    await asyncio.sleep(0.6)
+    await come_due(admin, queued["id"])
     done = await finish(admin, queued["id"])
     assert done["rows_read"] == 50
 
@@ -175,9 +178,36 @@ async def test_what_fails_again_and_again_is_given_up_and_says_so(
     assert first["status"] == "running"
     async with worker_of(admin, import_attempts=2) as worker:
         assert not await run(worker, admin.workspace_id, UUID(queued["id"])), "the next attempt has been put off"
-    await asyncio.sleep(0.6)
+    await come_due(admin, queued["id"])
     done = await finish(admin, queued["id"], import_attempts=2)
     assert (done["status"], done["problem"]["code"]) == ("failed", "gave_up")
+
+
+async def _no_room(*_: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def _no_room_for_rows(*_: Any) -> None:
+    with closing(sqlite3.connect(":memory:")) as small:
+        small.execute("PRAGMA max_page_count = 1")
+        small.execute("CREATE TABLE rows (cells BLOB)")
+
+
+@pytest.mark.parametrize(
+    ("dry", "what", "broken"),
+    [("false", (execution.Execution, "_fetch"), _no_room), ("true", (Earlier, "add"), _no_room_for_rows)],
+    ids=["upload", "dry run"],
+)
+async def test_a_worker_without_room_on_disk_gives_up_and_says_so(
+    admin: Caller, monkeypatch: pytest.MonkeyPatch, dry: str, what: tuple[Any, str], broken: Callable[..., Any]
+) -> None:
+    queued = (await upload(admin, many(10), dry_run=dry)).json()
+    monkeypatch.setattr(*what, broken)
+    for _ in range(2):
+        assert (await progress_of(admin, queued["id"]))["finished_at"] is None
+        done = await finish(admin, queued["id"], import_attempts=2)
+        await come_due(admin, queued["id"])
+    assert (done["status"], done["problem"]["code"]) == ("failed", "disk_full")
 
 
 async def test_the_sweep_runs_imports_of_two_workspaces(admin: Caller, other: Caller) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -9,13 +10,16 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import ValidationError
 from starlette.types import Scope
 
+from services.api.auth.identity import Identities
 from services.api.auth.keys import make_key
 from services.api.limits.admission import address_of
 from services.api.main import create_app
 from services.api.settings import ApiSettings
 from shared.ids import new_id
+from shared.tenancy import Principal
 from tests.conftest import Servers
 from tests.support.caller import Caller, make_workspace
 
@@ -34,6 +38,7 @@ def opened(api_settings: ApiSettings) -> Opened:
             address = f"2001:db8:{new_id().hex[-4:]}:{new_id().hex[-8:-4]}::1"
             transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(address, 4000))
             async with httpx.AsyncClient(transport=transport, base_url="http://sixteen.test") as http:
+                http.app = app  # type: ignore[attr-defined]
                 yield await make_workspace(http, app.state.sixteen)
 
     return open_with
@@ -135,8 +140,8 @@ async def test_tickets_have_a_limit_of_their_own(opened: Opened) -> None:
         assert (await admin.get("/v1/me")).status_code == 200
 
 
-async def test_guessing_keys_ends_in_429_before_any_look_up(opened: Opened) -> None:
-    """Well-formed keys of the workspace with wrong secrets; who was known before calls on from the same address."""
+async def test_guessing_keys_ends_in_429_and_shuts_out_no_good_key(opened: Opened) -> None:
+    """Well-formed keys of the workspace with wrong secrets; a good key from the same address opens what it should."""
     async with opened(rate_limit_failures=5, identity_ttl=0.001) as admin:
         assert (await admin.get("/v1/me")).status_code == 200
         answers = []
@@ -149,7 +154,114 @@ async def test_guessing_keys_ends_in_429_before_any_look_up(opened: Opened) -> N
         assert "retry-after" in answers[-1].headers
         assert (await admin.get("/v1/me")).status_code == 200
         stranger = await admin.member("rep")
-        assert (await stranger.get("/v1/me")).status_code == 429, "nothing is looked up for this address now"
+        assert (await stranger.get("/v1/me")).status_code == 200
+        revoked = await admin.ok("POST", "/v1/api-keys", {"name": "x"})
+        await admin.ok("DELETE", f"/v1/api-keys/{revoked['id']}")
+        for each in (revoked["key"], make_key(admin.workspace_id, new_id())[0], "x", f"sixteen_access_{'A' * 75}"):
+            refused = await admin.http.get("/v1/me", headers={"Authorization": f"Bearer {each}"})
+            assert (refused.status_code, refused.json()["violated_policies"]) == (429, ["failures"])
+        ticket = await admin.http.get("/v1/events/stream", params={"ticket": "sixteen_ticket_x"})
+        assert ticket.status_code == 429
+
+
+async def test_guesses_take_one_look_up_at_a_time_and_a_few_places(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From an address over the limit; a good key waits its turn among them."""
+    async with opened(rate_limit_failures=3, identity_ttl=60) as admin:
+        guesses = [make_key(admin.workspace_id, new_id())[0] for _ in range(30)]
+
+        async def guess(key: str) -> int:
+            return (await admin.http.get("/v1/me", headers={"Authorization": f"Bearer {key}"})).status_code
+
+        assert [await guess(each) for each in guesses[:6]] == [401] * 3 + [429] * 3
+        looked_up: list[str] = []
+        going_on = most = 0
+        principal = Identities.principal
+
+        async def slowly(self: Identities, key: str, *more: Any) -> Principal:
+            nonlocal going_on, most
+            looked_up.append(key)
+            going_on += 1
+            most = max(most, going_on)
+            try:
+                await asyncio.sleep(0)
+                return await principal(self, key, *more)
+            finally:
+                going_on -= 1
+
+        monkeypatch.setattr(Identities, "principal", slowly)
+        good = await admin.member("rep")
+        answers = await asyncio.gather(*(guess(each) for each in (guesses[6], good.key, *guesses[7:])))
+        assert answers == [429, 200] + [429] * 23
+        assert (most, len(looked_up)) == (1, 8)
+        # Once known it waits for nobody.
+        assert await asyncio.gather(*(guess(each) for each in (*guesses[:20], good.key))) == [429] * 20 + [200]
+
+
+class TestProxies:
+    """Behind a proxy the caller's address is the one that it says, and nobody else may say one."""
+
+    PROXY = "10.1.2.3"
+
+    async def refused_from(self, admin: Caller, peer: str, *forwarded: str) -> str:
+        """The address that a request with a bad key is counted under."""
+        transport = httpx.ASGITransport(admin.http.app, raise_app_exceptions=False, client=(peer, 4000))  # type: ignore[attr-defined]
+        headers = [("Authorization", "Bearer x"), *(("X-Forwarded-For", each) for each in forwarded)]
+        async with httpx.AsyncClient(transport=transport, base_url="http://sixteen.test") as http:
+            before = self.counted(admin)
+            assert (await http.get("/v1/me", headers=headers)).status_code == 401
+            [address] = [each for each, spent in self.counted(admin).items() if spent > before.get(each, 0)]
+            return address
+
+    @staticmethod
+    def counted(admin: Caller) -> dict[str, int]:
+        buckets = admin.state.limits._limiter._buckets
+        return {str(who): each.policy.quota - each.left for (name, who), each in buckets.items() if name == "failures"}
+
+    @pytest.mark.parametrize(
+        ("peer", "forwarded", "address"),
+        [
+            (PROXY, ["203.0.113.9"], "203.0.113.9"),
+            (PROXY, ["203.0.113.9:5123"], "203.0.113.9"),
+            (PROXY, ["6.6.6.6, 203.0.113.9"], "203.0.113.9"),
+            (PROXY, ["6.6.6.6", "203.0.113.9"], "203.0.113.9"),
+            (PROXY, ["6.6.6.6, 203.0.113.9, 10.1.9.9"], "203.0.113.9"),
+            (PROXY, ["2001:db8:1:2:3::4"], "2001:db8:1:2::"),
+            (PROXY, ["[2001:db8:1:2:3::4]:443"], "2001:db8:1:2::"),
+            (PROXY, [], PROXY),
+            (PROXY, [""], PROXY),
+            (PROXY, ["x" * 5000], "x" * 64),
+            ("192.0.2.1", ["203.0.113.9"], "192.0.2.1"),
+            ("10.2.0.1", ["203.0.113.9"], "10.2.0.1"),
+            ("127.0.0.1", ["203.0.113.9"], "127.0.0.1"),
+        ],
+    )
+    async def test_the_rightmost_that_is_no_proxy_calls(
+        self, opened: Opened, peer: str, forwarded: list[str], address: str
+    ) -> None:
+        async with opened(rate_limit_failures=1000, trusted_proxies=("10.1.0.0/16",)) as admin:
+            assert await self.refused_from(admin, peer, *forwarded) == address
+
+    async def test_without_the_setting_nobody_is_believed(self, opened: Opened) -> None:
+        async with opened(rate_limit_failures=1000) as admin:
+            assert await self.refused_from(admin, "127.0.0.1", "203.0.113.9") == "127.0.0.1"
+
+    @pytest.mark.parametrize(
+        "given", ["*", "0.0.0.0/0", "::/0", "10.0.0.1/8", "proxy.example.com", "10.0.0.1 10.0.0.2"]
+    )
+    def test_a_proxy_that_is_none_or_everybody_is_found_at_the_start(
+        self, api_settings: ApiSettings, monkeypatch: pytest.MonkeyPatch, given: str
+    ) -> None:
+        monkeypatch.setenv("SIXTEEN_TRUSTED_PROXIES", given)
+        given_otherwise = api_settings.model_dump(exclude={"trusted_proxies"})
+        with pytest.raises(ValidationError, match="TRUSTED_PROXIES"):
+            ApiSettings(**given_otherwise)
+
+    def test_it_is_read_with_commas_between(self, api_settings: ApiSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SIXTEEN_TRUSTED_PROXIES", "10.0.0.7, 10.1.0.0/16,fd00::/8")
+        read = ApiSettings(**api_settings.model_dump(exclude={"trusted_proxies"}))
+        assert read.trusted_proxies == ("10.0.0.7", "10.1.0.0/16", "fd00::/8")
 
 
 async def test_who_sends_nothing_has_guessed_nothing(opened: Opened) -> None:

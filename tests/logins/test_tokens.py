@@ -89,6 +89,8 @@ FORGED: dict[str, Forge] = {
     "no audience": lambda o: o.token(aud=None),
     "made for another client": lambda o: o.token(aud=[CLIENT_ID, "another"], azp="another"),
     "no subject": lambda o: o.token(sub=None),
+    "a subject with a NUL": lambda o: o.token(sub="rep\0"),
+    "a jti with a NUL": lambda o: o.token(jti="a\0b"),
     "an empty subject": lambda o: o.token(sub=""),
     "a subject of great length": lambda o: o.token(sub="s" * 300),
     "no time of making": lambda o: o.token(iat=None),
@@ -166,8 +168,6 @@ class TestWorkspaces:
     """In which workspace a token is used."""
 
     async def test_the_only_one_a_person_is_known_in_needs_no_name(self, office: Office) -> None:
-        assert (await office.call(office.token(), workspace=None)).status_code == 400
-        assert (await office.call(office.token())).status_code == 200
         assert (await office.call(office.token(), workspace=None)).status_code == 200
 
     async def test_another_workspace_is_closed_and_says_nothing_of_itself(self, office: Office) -> None:
@@ -250,8 +250,10 @@ class TestKeys:
         return Issuer(IdentityProvider(name="main", issuer=provider.issuer, client_id=CLIENT_ID), clock)
 
     async def test_rotation_is_followed_and_invented_keys_cost_nothing(
-        self, provider: TestProvider, issuer: Issuer, clock: Clock
+        self, provider: TestProvider, issuer: Issuer, clock: Clock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        # The application of the other tests goes on with the keys it knows.
+        monkeypatch.setattr(provider, "keys", provider.keys)
         await issuer.key(provider.kid, "RS256")
         provider.rotate(f"rsa-{new_id()}")
         clock.seconds += UNKNOWN_KEY_SECONDS

@@ -108,8 +108,20 @@ async def test_each_kind_counts_as_its_definition_says(world: World) -> None:
     for attributes, push in cases:
         (opportunity,) = await world.opportunities(rep, 1, customer=customer, attributes=attributes)
         expected[opportunity] = push
-    (bare,) = await world.opportunities(rep, 1, customer=await world.customer(rep, attributes={"since": "infinity"}))
-    assert await pushes_of(world) == pytest.approx(expected | {bare: 0.0})
+    for since in (
+        "infinity",
+        "2026-02-30",
+        "0000-01-01",
+        "2026-13-01",
+        "2026-4-11",
+        "-infinity",
+        ["2026-04-11"],
+        20260411,
+    ):
+        no_date = await world.customer(rep, attributes={"since": since})
+        (bare,) = await world.opportunities(rep, 1, customer=no_date)
+        expected[bare] = 0.0
+    assert await pushes_of(world) == pytest.approx(expected)
 
 
 async def test_they_are_among_the_contributions_that_are_kept(world: World) -> None:

@@ -39,7 +39,7 @@ def read_guide(markdown: str) -> Guide:
             guide.files[file] = body
         elif kind == "bash":
             guide.commands.append(Command(body))
-        elif kind == "console":
+        elif kind in {"console", "sql"}:
             guide.consoles.append(body)
         elif kind == "text":
             guide.commands[-1].shown += body.splitlines()

@@ -110,7 +110,7 @@ class TestMessages:
         assert all("data" not in orjson.loads(row["body"]) for row in kept if row["thin"])
         with statements() as seen:
             await admin.ok("PATCH", f"{ENDPOINTS}/{made['id']}", {"thin": False})
-        assert len(seen) <= 7
+        assert len(seen) <= 8
 
 
 class TestAttempts:

@@ -60,7 +60,7 @@ async def test_an_endpoint_is_told_what_the_feed_would_tell_its_maker(admin: Cal
     async with admin.state.database.transaction(admin.workspace_id) as tx:
         events = [row for row in await tx.rows(EVENTS) if row["type"] == "api_key.created"]
         taker = dict((await tx.rows(TAKERS))[0])
-        assert (str(taker["id"]), taker["creator_role"]) == (made["id"], "admin")
+        assert (str(taker["id"]), taker["maker_role"]) == (made["id"], "admin")
         assert events
-        assert await fan_out(tx, events, [{**taker, "creator_role": "integration"}], requested_by=taker["id"]) == []
+        assert await fan_out(tx, events, [{**taker, "maker_role": "integration"}], requested_by=taker["id"]) == []
         assert len(await fan_out(tx, events, [taker], requested_by=taker["id"])) == len(events)

@@ -56,9 +56,10 @@ async def _bearer(request: Request) -> Principal:
     state: State = request.app.state.sixteen
     key, header = key.strip(), request.headers.get("sixteen-workspace")
     asked = None if header is None else _workspace_of(header)
-    if not state.identities.remembers(key, asked):
-        state.limits.refuse_failing(request.scope)
-    return await state.identities.principal(key, asked)
+    if state.identities.remembers(key, asked):
+        return await state.identities.principal(key, asked)
+    async with state.limits.looking_up(request.scope):
+        return await state.identities.principal(key, asked)
 
 
 def _workspace_of(header: str) -> UUID:

@@ -74,7 +74,7 @@ class Identities:
         if key.startswith(sessions.ACCESS):
             row = await sessions.find(self._database, key)
             left = (row["access_expires_at"] - datetime.now(UTC)).total_seconds()
-            return _of_row(row["workspace_id"], row), min(self._ttl, left)
+            return _of_row(row["workspace_id"], row, row["id"]), min(self._ttl, left)
         parsed = parse_key(key)
         if parsed is None:
             raise Unauthorized("The API key is malformed.")
@@ -119,8 +119,10 @@ class Identities:
         )
 
 
-def _of_row(workspace_id: UUID, row: Row) -> Principal:
-    return make_principal(workspace_id, row["member_id"], row["role"], None, row["team"], row["name"])
+def _of_row(workspace_id: UUID, row: Row, session_id: UUID | None = None) -> Principal:
+    return make_principal(
+        workspace_id, row["member_id"], row["role"], None, row["team"], row["name"], session_id=session_id
+    )
 
 
 def make_principal(
@@ -131,6 +133,7 @@ def make_principal(
     team: list[UUID] | None = None,
     name: str = "",
     key_id: UUID | None = None,
+    session_id: UUID | None = None,
 ) -> Principal:
     """A principal with the rights of its role, narrowed to `scopes` where a key names some."""
     allowed = ROLE_SCOPES[role]
@@ -143,4 +146,5 @@ def make_principal(
         owner_ids=tuple(dict.fromkeys([member_id, *(team or [])])),
         name=name,
         key_id=key_id,
+        session_id=session_id,
     )

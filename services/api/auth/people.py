@@ -1,7 +1,8 @@
 """From what a token says to a member of a workspace: by the link of issuer and subject, or by a verified e-mail once.
 
 The first token with a verified e-mail that is a member's links its subject to that member; from then on the link
-decides, and the e-mail of neither side matters. A member has one subject of each issuer.
+decides, and the e-mail of neither side matters. A member has one subject of each issuer. A link that was ended stays
+as such: its subject is not linked again by an e-mail, or ending it would have ended nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +27,13 @@ _TEAM: Final = (
 _LINKED: Final = sql(
     f"SELECT m.id AS member_id, m.role, m.name, m.active, {_TEAM} FROM sales.member_identities i"
     " JOIN sales.members m ON m.workspace_id = i.workspace_id AND m.id = i.member_id"
-    " WHERE i.workspace_id = :workspace_id AND i.issuer = :issuer AND i.subject = :subject"
+    " WHERE i.workspace_id = :workspace_id AND i.issuer = :issuer AND i.subject = :subject AND i.unlinked_at IS NULL"
+)
+# When it was last used is kept to the minute; a login holds the link until its session stands.
+_TOUCH: Final = sql(
+    "UPDATE sales.member_identities SET last_used_at = CAST(:now AS timestamptz) WHERE workspace_id = :workspace_id"
+    " AND issuer = :issuer AND subject = :subject AND unlinked_at IS NULL AND (CAST(:hold AS boolean)"
+    " OR last_used_at IS NULL OR last_used_at < CAST(:now AS timestamptz) - interval '1 minute')"
 )
 _LINK: Final = sql(
     """
@@ -39,6 +46,9 @@ _LINK: Final = sql(
     """
 )
 _WORKSPACES: Final = sql("SELECT workspace_id FROM sales.workspaces_of_identity(:issuer, :subject, 2)")
+_FIRST_WORKSPACES: Final = sql(
+    "SELECT workspace_id FROM sales.workspaces_of_email(:email, :issuer, :subject, CAST(:among AS uuid[]), 2)"
+)
 _REVOKED: Final = sql(
     "SELECT EXISTS (SELECT FROM sales.revoked_tokens WHERE workspace_id = :workspace_id AND issuer = :issuer"
     " AND jti = :jti)"
@@ -61,22 +71,41 @@ _REVOKE: Final = sql(
 async def choose_workspace(database: Database, claims: Claims, asked: UUID | None) -> UUID:
     """The workspace a token is used in: its own claim, the one asked for, or the only one there is.
 
-    Raises BadRequest where it is left open, NotAMember where the issuer may not speak for it.
+    Raises BadRequest where it is left open, NotAMember where there is none or the issuer may not speak for it.
     """
     allowed = claims.provider.workspaces
     chosen = claims.workspace_id or asked or (allowed[0] if len(allowed) == 1 else None)
     if chosen is None:
-        async with database.transaction(NOBODYS) as tx:
-            known = await tx.rows(_WORKSPACES, issuer=claims.issuer, subject=claims.subject)
-        if len(known) != 1:
-            raise BadRequest(
-                "Say in which workspace: a login is begun with its id as workspace_id; with a token, send it as the"
-                " header Sixteen-Workspace."
-            )
-        chosen = known[0]["workspace_id"]
+        chosen = await _only_workspace(database, claims)
     if (asked is not None and asked != chosen) or (allowed and chosen not in allowed):
         raise NotAMember("The identity provider does not speak for that workspace.")
     return chosen
+
+
+async def _only_workspace(database: Database, claims: Claims) -> UUID:
+    """The one workspace a person is linked in; before any link, the one where their verified e-mail can make it.
+
+    How many others there are is not told, nor which.
+    """
+    async with database.transaction(NOBODYS) as tx:
+        known = await tx.rows(_WORKSPACES, issuer=claims.issuer, subject=claims.subject)
+        if not known and claims.email is not None and claims.provider.link_by_email:
+            known = await tx.rows(
+                _FIRST_WORKSPACES,
+                email=claims.email,
+                issuer=claims.issuer,
+                subject=claims.subject,
+                among=list(claims.provider.workspaces) or None,
+            )
+    if not known:
+        raise NotAMember("The token is good, but whom it names is no member of a workspace here.")
+    if len(known) > 1:
+        raise BadRequest(
+            "Say in which workspace: a login is begun with its id as workspace_id; with a token, send it as the"
+            " header Sixteen-Workspace."
+        )
+    only: UUID = known[0]["workspace_id"]
+    return only
 
 
 async def refuse_revoked(database: Database, claims: Claims) -> None:
@@ -96,10 +125,11 @@ async def revoke(database: Database, claims: Claims) -> None:
         await tx.run(_REVOKE, issuer=claims.issuer, jti=claims.jti, expires_at=float(claims.expires_at))
 
 
-async def find_member(tx: Tx, claims: Claims) -> Row:
+async def find_member(tx: Tx, claims: Claims, *, hold: bool = False) -> Row:
     """The member of this transaction's workspace that the token names, linked now where that is due.
 
-    Raises NotAMember. Writes its own effects: a link is part of no request's work.
+    With `hold` the link can't be ended before this transaction has. Raises NotAMember. Writes its own effects: a link
+    is part of no request's work.
     """
     row = await tx.row(_LINKED, issuer=claims.issuer, subject=claims.subject)
     if row is None and claims.email is not None and claims.provider.link_by_email:
@@ -108,6 +138,9 @@ async def find_member(tx: Tx, claims: Claims) -> Row:
         raise NotAMember("The token is good, but whom it names is no member of this workspace.")
     if not row["active"]:
         raise NotAMember("The member whom the token names is no longer active.")
+    touched = await tx.run(_TOUCH, issuer=claims.issuer, subject=claims.subject, now=tx.now, hold=hold)
+    if hold and not touched:
+        raise NotAMember("The token is good, but whom it names is no member of this workspace.")
     return row
 
 

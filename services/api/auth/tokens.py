@@ -135,18 +135,23 @@ def _reason(error: Exception) -> str:
     return reasons.get(type(error), "it is malformed")
 
 
+def _is_name(value: Any) -> bool:
+    """Whether it is a text that somebody or something can be known by here."""
+    return isinstance(value, str) and 0 < len(value) <= _LONGEST_NAME and "\0" not in value
+
+
 def _claims(provider: IdentityProvider, said: dict[str, Any], audiences: tuple[str, ...]) -> Claims:
     subject, jti, email = said["sub"], said.get("jti"), said.get("email")
-    if not isinstance(subject, str) or not 0 < len(subject) <= _LONGEST_NAME:
+    if not _is_name(subject):
         raise Unauthorized("The token names nobody.")
-    if jti is not None and (not isinstance(jti, str) or not 0 < len(jti) <= _LONGEST_NAME):
+    if jti is not None and not _is_name(jti):
         raise Unauthorized("The token's jti is malformed.")
     # A token for several is one that somebody else was given, too: it must have been made for us.
     several = isinstance(said["aud"], list) and len(said["aud"]) > 1
     if (several or "azp" in said) and said.get("azp", provider.client_id) not in audiences:
         raise Unauthorized("The token was made for another client.")
     told = said.get("email_verified")
-    verified = (told is True or told == "true") and isinstance(email, str)
+    verified = (told is True or told == "true") and isinstance(email, str) and "\0" not in email
     workspace_id = None
     if provider.workspace_claim is not None:
         workspace_id = as_uuid(str(said.get(provider.workspace_claim)))

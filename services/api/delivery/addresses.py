@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, TypeAlias
@@ -111,10 +112,8 @@ def literal_address(host: str) -> Address | None:
     None where it is a name.
     """
     bare = host.strip("[]").partition("%")[0].rstrip(".")
-    try:
+    with suppress(ValueError):
         return canonical(ip_address(bare))
-    except ValueError:
-        pass
     # What inet_aton takes besides is a number at its start; a name is none, and never reaches the resolver here.
     if not bare[:1].isdigit():
         return None

@@ -7,7 +7,6 @@ attempts: one claims, one writes outcomes, and a sweep (a duty of the worker) fi
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
@@ -18,22 +17,20 @@ import asyncpg
 import structlog
 
 from services.api.delivery import claims
+from services.api.delivery.attempts import attempt
 from services.api.delivery.claims import Claimed
-from services.api.delivery.client import Answer, Client
+from services.api.delivery.client import Client
 from services.api.delivery.endpoints import Endpoint, Endpoints
 from services.api.delivery.lanes import SLOW_SECONDS, Lane, Lanes, Line
-from services.api.delivery.outcomes import Health, Outcome, judge, untried
+from services.api.delivery.loops import Loop
+from services.api.delivery.outcomes import Health, Outcome, untried
 from services.api.delivery.recorder import Recorder
-from services.api.delivery.requests import compose, shown
-from services.api.delivery.schedule import REFUSED, SUCCESS
 from services.api.jobs.settings import WorkerSettings
-from shared import telemetry
 from shared.clock import Clock
 from shared.db import Database
 
 log = structlog.get_logger(__name__)
 
-_FIRST_WAIT, _LONGEST_WAIT = 0.2, 5.0
 # Retries that are due sooner than a sweep or two are waited for here, to the moment.
 _AWAITED_SECONDS: Final = 120.0
 _FORGET_SECONDS: Final = 120.0
@@ -63,20 +60,16 @@ class Engine:
         self._want = asyncio.Event()
         self._recorder = Recorder(database, clock, self)
         self._attempts: set[asyncio.Task[None]] = set()
-        self._loops: list[asyncio.Task[None]] = []
-        self._busy = 0
-        # What goes wrong in the loops, other than an outage.
-        self._trouble: dict[Callable[[], object], str] = {}
+        self._claiming = Loop("claim deliveries", self._want, self._claim_wanted)
+        self._writing = Loop("write deliveries", self._recorder.wake, self._recorder.work)
+        self._recorder.beat = self._writing.beat
+        self._loops = (self._claiming, self._writing)
         self._stopping = False
 
     def start(self) -> None:
         """Begins to claim and to write."""
-        self._loops = [
-            asyncio.create_task(self._again_and_again(self._want, self._claim_wanted), name="claim deliveries"),
-            asyncio.create_task(
-                self._again_and_again(self._recorder.wake, self._recorder.work), name="write deliveries"
-            ),
-        ]
+        for loop in self._loops:
+            loop.start()
 
     # Claiming.
 
@@ -96,11 +89,19 @@ class Engine:
         most = sum(self._lanes.free(lane) for lane in Lane)
         if most:
             for workspace_id, endpoint_id in await claims.due(self._database, now, resting, most):
+                self._look_anew(endpoint_id)
                 self.hint(workspace_id, (endpoint_id,))
-        if self._trouble:
+        trouble = [loop.trouble for loop in self._loops if loop.trouble is not None]
+        if trouble:
             # The duty reports it: the loops are none.
-            raise RuntimeError("; ".join(self._trouble.values()))
+            raise RuntimeError("; ".join(trouble))
         return False
+
+    def _look_anew(self, endpoint_id: UUID) -> None:
+        """Something is due where nothing is under way: it may be due since long ago."""
+        line = self._lines.get(endpoint_id)
+        if line is not None and not line.waiting and not line.in_flight:
+            line.floor = None
 
     def _room(self, line: Line, now: datetime) -> int:
         if line.lane is not Lane.FAST and not self._lanes.free(line.lane):
@@ -117,6 +118,7 @@ class Engine:
         now = self._clock.now()
         try:
             while wanted and not self._stopping:
+                self._claiming.beat()
                 workspace_id, endpoint_ids = wanted.popitem()
                 rooms: dict[UUID, int] = {}
                 for endpoint_id in endpoint_ids:
@@ -136,8 +138,11 @@ class Engine:
     async def _claim(self, workspace_id: UUID, rooms: dict[UUID, int]) -> None:
         if not rooms:
             return
+        at = asyncio.get_running_loop().time()
+        floors = {id_: line.beginning(at) for id_ in rooms if (line := self._lines.get(id_)) is not None}
         async with self._database.transaction(workspace_id, self._clock.now(), durable=False) as tx:
-            claimed, found = await claims.claim(tx, self._endpoints, rooms, self._settings.delivery_lease_seconds)
+            lease = self._settings.delivery_lease_seconds
+            claimed, found = await claims.claim(tx, self._endpoints, rooms, lease, floors)
         counts = dict.fromkeys(rooms, 0)
         for each in claimed:
             counts[each.endpoint_id] += 1
@@ -160,7 +165,7 @@ class Engine:
         if line is None:
             line = self._lines[endpoint.id] = Line.of(endpoint)
         line.endpoint = endpoint
-        line.waiting.append(claimed)
+        line.take(claimed)
         self._lanes.ready(line)
 
     # Sending.
@@ -186,6 +191,7 @@ class Engine:
             else:
                 # It could outlive its lease: it is due again for whoever finds it.
                 self._recorder.give_back((claimed,))
+                line.floor = None
             if line.waiting:
                 self._lanes.ready(line)
 
@@ -202,6 +208,7 @@ class Engine:
         """The breaker has opened: what was taken up waits in its queue with all the rest."""
         self._recorder.give_back(line.waiting)
         line.waiting.clear()
+        line.floor = None
 
     def _begin(self, line: Line, claimed: Claimed) -> None:
         line.in_flight += 1
@@ -224,7 +231,7 @@ class Engine:
 
         timer = loop.call_later(SLOW_SECONDS, move_over)
         try:
-            outcome = await self._send(line.endpoint, claimed)
+            outcome = await attempt(self._client, self._clock, line.endpoint, claimed)
         finally:
             timer.cancel()
             self._lanes.open[held[0]] -= 1
@@ -236,41 +243,6 @@ class Engine:
             self._lanes.ready(line)
         self._refill(line)
         self._pump()
-
-    async def _send(self, endpoint: Endpoint, claimed: Claimed) -> Outcome:
-        at = self._clock.now()
-        body = claimed.body or b""
-        headers: dict[str, str] = {}
-        try:
-            if endpoint.trouble is not None:
-                raise ValueError(endpoint.trouble)
-            headers = compose(endpoint, claimed, at, body)
-        except ValueError as error:
-            answer = Answer(REFUSED, 0, error=f"Nothing could be signed: {error}.")
-        else:
-            if claimed.attempts == 0:
-                telemetry.DELIVERY_LAG.observe(max(0.0, (at - claimed.event_recorded_at).total_seconds()))
-            answer = await self._client.post(endpoint.id, endpoint.url, headers, body, endpoint.timeout_seconds)
-        telemetry.DELIVERY_ATTEMPTS.labels(answer.outcome).inc()
-        if answer.outcome != SUCCESS:
-            log.info(
-                "delivery_failed",
-                workspace_id=str(claimed.workspace_id),
-                endpoint_id=str(endpoint.id),
-                delivery_id=str(claimed.delivery_id),
-                traceparent=headers.get("traceparent"),
-                outcome=answer.outcome,
-                status=answer.status,
-            )
-        return judge(
-            claimed,
-            endpoint,
-            answer,
-            at=at,
-            ended_at=self._clock.now(),
-            chance=random.random(),  # noqa: S311 - spreads retries
-            request_headers=shown(endpoint, headers),
-        )
 
     def _refill(self, line: Line) -> None:
         if line.more and self._room(line, self._clock.now()) > 0:
@@ -307,30 +279,6 @@ class Engine:
 
     # Running.
 
-    async def _again_and_again(self, wake: asyncio.Event, work: Callable[[], object]) -> None:
-        wait = _FIRST_WAIT
-        while True:
-            await wake.wait()
-            wake.clear()
-            self._busy += 1
-            try:
-                await work()  # type: ignore[misc]
-            except Exception as error:
-                text = f"{type(error).__name__}: {error}"
-                if isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError | OSError):
-                    log.warning("delivery_waits", error=text)
-                else:
-                    log.exception("delivery_failed_unexpectedly", error=text)
-                    self._trouble[work] = text
-                wake.set()
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, _LONGEST_WAIT)
-            else:
-                wait = _FIRST_WAIT
-                self._trouble.pop(work, None)
-            finally:
-                self._busy -= 1
-
     @property
     def told(self) -> Callable[[UUID], None]:
         """Called after a commit that left events in a workspace."""
@@ -345,7 +293,7 @@ class Engine:
         """Whether nothing is under way, waiting in memory, or to be written."""
         waiting = any(line.waiting or line.in_flight for line in self._lines.values())
         pending = self._wanted or self._want.is_set() or not self._recorder.idle
-        return not (waiting or pending or self._busy or self._attempts)
+        return not (waiting or pending or self._attempts or any(loop.busy for loop in self._loops))
 
     def in_flight(self) -> dict[str, int]:
         """Attempts under way, by lane."""
@@ -357,8 +305,7 @@ class Engine:
         if self._attempts:
             await asyncio.wait(set(self._attempts), timeout=max(0.0, seconds))
         for loop in self._loops:
-            loop.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
+            await loop.stop()
         for task in self._attempts:
             task.cancel()
         await asyncio.gather(*self._attempts, return_exceptions=True)

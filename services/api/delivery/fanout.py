@@ -8,17 +8,16 @@ from itertools import islice
 from typing import Any, Final
 from uuid import UUID
 
+from services.api.webhooks import makers
 from services.api.webhooks.messages import message_body
-from shared.catalog.people import ROLE_SCOPES
 from shared.db import Row, Tx, sql
-from shared.events import EVENT_TYPES, matches
+from shared.events import matches
 from shared.ids import new_id
 
 # What choosing among endpoints needs of them.
 TAKERS = sql(
     "SELECT e.id, e.event_types, e.owner_ids, e.opportunity_ids, e.api_version, e.thin, e.recorded_at,"
-    " m.role AS creator_role FROM events.webhook_endpoints e"
-    " LEFT JOIN sales.members m ON m.workspace_id = e.workspace_id AND m.id = e.created_by"
+    f" {makers.COLUMNS} FROM events.webhook_endpoints e {makers.JOIN}"
     " WHERE e.workspace_id = :workspace_id AND NOT e.disabled"
 )
 # An event is handed to an endpoint once, whatever is read twice.
@@ -54,18 +53,12 @@ def wants(endpoint: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
     """
     if event["subject_type"] == ENDPOINT and event["subject_id"] == endpoint["id"]:
         return False
-    if not matches(endpoint["event_types"], event["type"]) or not _may_be_told(endpoint.get("creator_role"), event):
+    if not matches(endpoint["event_types"], event["type"]) or not makers.may_be_told(endpoint, event["type"]):
         return False
     if endpoint["owner_ids"] is not None and event["owner_id"] not in endpoint["owner_ids"]:
         return False
     wanted = endpoint["opportunity_ids"]
     return wanted is None or _opportunity(event) in {str(each) for each in wanted}
-
-
-def _may_be_told(role: str | None, event: Mapping[str, Any]) -> bool:
-    """Whether the feed would tell this type to whoever made the endpoint, by the role they have now."""
-    known = EVENT_TYPES.get(event["type"])
-    return role is None or known is None or known.scope in ROLE_SCOPES[role]
 
 
 def _long_before(event: Mapping[str, Any], endpoint: Mapping[str, Any]) -> bool:

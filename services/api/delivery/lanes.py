@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import IntEnum
 from math import ceil
 from typing import Final
@@ -28,6 +28,9 @@ _UNPROVEN_AT_ONCE: Final = 2
 _READY: Final = 3
 _MOST_THROTTLED: Final = 500
 _MADE_UP_SECONDS: Final = 0.05
+# What is queued by somebody else, with a clock of their own or after a while, may be due before what was taken up.
+_OUT_OF_STEP: Final = timedelta(seconds=5)
+_LOOK_SECONDS: Final = 30.0
 
 
 class Lane(IntEnum):
@@ -57,6 +60,9 @@ class Line:
     # Successes that were not written to its health.
     unnoted: int = 0
     used_at: float = 0.0
+    # What was due before is taken up; and when everything was last looked at, by the event loop's time.
+    floor: datetime | None = None
+    looked_at: float = 0.0
 
     @classmethod
     def of(cls, endpoint: Endpoint) -> Line:
@@ -81,6 +87,18 @@ class Line:
             return at_once * _READY - len(self.waiting) - self.in_flight
         # What the breaker makes of the last attempts is waited for.
         return at_once - len(self.waiting) - self.in_flight - self.unsettled
+
+    def beginning(self, at: float) -> datetime | None:
+        """From what time on to claim; None, which is everything, where nothing is known and now and then."""
+        if self.floor is None or at - self.looked_at > _LOOK_SECONDS:
+            self.looked_at = at
+            return None
+        return self.floor - _OUT_OF_STEP
+
+    def take(self, claimed: Claimed) -> None:
+        """One more that waits here; they come in the order in which they are due."""
+        self.waiting.append(claimed)
+        self.floor = claimed.due_at if self.floor is None else max(self.floor, claimed.due_at)
 
     def begun(self, now: float) -> None:
         """Puts the next sending off by the throttle's period; only a little of lost time is made up for."""

@@ -34,6 +34,10 @@ def _nobody(_: UUID) -> None:
     """Nobody waits for events."""
 
 
+def _nothing() -> None:
+    """Nobody watches."""
+
+
 class Learner(Protocol):
     """Who acts on what was written."""
 
@@ -55,6 +59,8 @@ class Recorder:
         self._back: list[Claimed] = []
         self.wake = asyncio.Event()
         self.told: Callable[[UUID], None] = _nobody
+        # Called with every batch: there may be no end of them for a while.
+        self.beat: Callable[[], None] = _nothing
 
     def add(self, line: Line | None, outcome: Outcome) -> None:
         """An outcome, of an endpoint that has a line here or of one that is gone."""
@@ -80,6 +86,7 @@ class Recorder:
         kept: Ended = []
         try:
             while self._ended:
+                self.beat()
                 outage = await self._write(kept) or outage
         finally:
             self._ended = kept + self._ended
@@ -127,12 +134,17 @@ class Recorder:
         return outage
 
     async def _one_by_one(self, workspace_id: UUID, ended: Ended, error: asyncpg.DataError) -> None:
-        """Something a receiver said can't be stored: what is left of it is that it was said."""
+        """Something a receiver said can't be stored: what is left of it is that it was said.
+
+        Takes out of `ended` what is written: should one fail, only the rest comes again.
+        """
         log.warning("delivery_unstorable", workspace_id=str(workspace_id), error=str(error))
-        for line, outcome in ended:
+        while ended:
+            line, outcome = ended[0]
             bare = outcome.answer and replace(outcome.answer, headers={}, body=b"", error=None)
             plain = replace(outcome, answer=bare, error=outcome.error and "It can't be shown.", request_headers={})
             await self._settle(workspace_id, [(line, plain)])
+            del ended[0]
 
     async def _settle(self, workspace_id: UUID, ended: Ended) -> None:
         now = self._clock.now()

@@ -7,8 +7,8 @@ workspace's snapshot is written with its deliveries, so that a crash between the
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
 from uuid import UUID
@@ -16,8 +16,10 @@ from uuid import UUID
 import structlog
 
 from services.api.delivery.fanout import TAKERS, fan_out
+from services.api.delivery.orphans import disable_orphans
 from services.api.delivery.restored import settle_restored
 from services.api.jobs.outages import OUTAGES
+from services.api.webhooks.makers import may_have
 from shared.clock import Clock
 from shared.db import Database, Tx, sql
 from shared.events import COLUMNS
@@ -25,11 +27,15 @@ from shared.events import COLUMNS
 log = structlog.get_logger(__name__)
 
 _PAGE: Final = 500
+# What has been seen says how far to look back, whatever the time of an event; and all are looked for: what is left out
+# of a look is seen by it all the same.
+_SINCE: Final = "-infinity"
+_MOST: Final = 1_000_000
 # The snapshot and what is due by it come from one statement, and so from one moment.
 _CLUSTER: Final = "(SELECT system_identifier FROM pg_control_system())"
 _LOOK: Final = (
     f"SELECT pg_current_snapshot()::text AS seen, {_CLUSTER} AS cluster,"
-    " ARRAY(SELECT workspace_id FROM events.relay_due($1::text::pg_snapshot, '-infinity', 1000000)) AS due"
+    f" ARRAY(SELECT workspace_id FROM events.relay_due($1::text::pg_snapshot, '{_SINCE}', {_MOST})) AS due"
 )
 _BEGIN: Final = (
     f"SELECT pg_current_snapshot()::text AS seen, {_CLUSTER} AS cluster,"
@@ -91,6 +97,19 @@ class Page(Enum):
     RESTORED = auto()
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A page: whether it was the last for now, the endpoints that were told, and those that nobody answers for."""
+
+    through: bool
+    told: set[UUID] = field(default_factory=set)
+    orphans: Sequence[UUID] = ()
+
+
+def _nothing() -> None:
+    """Nobody watches."""
+
+
 class Relay:
     """Looks for what is new over all workspaces, and hands it on one workspace at a time.
 
@@ -101,6 +120,8 @@ class Relay:
         self._database = database
         self._clock = clock
         self._tell = tell
+        # Called with every workspace: there may be very many.
+        self.beat: Callable[[], None] = _nothing
         self._seen: str | None = None
         self._cluster: int | None = None
         # Those that were not got through: another worker was at them, or something went wrong.
@@ -121,6 +142,7 @@ class Relay:
         outage: BaseException | None = None
         for workspace_id in sorted(self._left):
             self._left.discard(workspace_id)
+            self.beat()
             try:
                 page = await self._relay(workspace_id)
             except Exception as error:
@@ -164,18 +186,25 @@ class Relay:
                 return Page.HELD if await tx.value(_HAS_POSITION) else Page.THROUGH
             if not held["ours"]:
                 return Page.RESTORED
-            through, endpoint_ids = await self._page(tx, Snapshot.parse(held["seen"]))
-        if endpoint_ids:
-            self._tell(workspace_id, endpoint_ids)
-        return Page.THROUGH if through else Page.MORE
+            read = await self._page(tx, Snapshot.parse(held["seen"]))
+        if read.orphans:
+            await disable_orphans(self._database, self._clock, workspace_id, read.orphans)
+        if read.told:
+            self._tell(workspace_id, read.told)
+        return Page.THROUGH if read.through else Page.MORE
 
-    async def _page(self, tx: Tx, seen: Snapshot) -> tuple[bool, set[UUID]]:
+    async def _page(self, tx: Tx, seen: Snapshot) -> _Read:
+        """Hands one page on. Where an endpoint turns out to be an orphan nothing is written: that is seen to first."""
         rows = await tx.rows(NEW, seen=str(seen))
         now = Snapshot.parse(rows[0]["now"])
         events = [row for row in rows if row["id"] is not None]
         through = len(events) < _PAGE
-        endpoint_ids: set[UUID] = set()
+        told: set[UUID] = set()
         if events:
-            endpoint_ids.update(await fan_out(tx, events, await tx.rows(TAKERS)))
+            takers = await tx.rows(TAKERS)
+            orphans = [each["id"] for each in takers if not may_have(each)]
+            if orphans:
+                return _Read(through=False, orphans=orphans)
+            told.update(await fan_out(tx, events, takers))
         await tx.run(MOVE, seen=str(now if through else seen.after(now, events[-1]["xid"])), now=tx.now)
-        return through, endpoint_ids
+        return _Read(through, told)

@@ -22,6 +22,7 @@ TABLES: dict[str, Table] = {"customer": customers, "contact": contacts}
 # Keys that say much by themselves, and those by which names that are merely alike are found (migration 0009).
 STRONG = {"customer": ["n", "p", "e", "d"], "contact": ["c", "p", "e"]}
 ALL_KEYS = ["n", "h", "y", "c", "p", "e", "d"]
+_LAST = UUID(int=(1 << 128) - 1)
 # A key that more records share than this says nothing: a switchboard, a placeholder.
 MOST_SHARING = 50
 
@@ -49,14 +50,29 @@ ORDER BY g.place
 """
 )
 WORKSPACE_REGION = sql("SELECT currency, time_zone FROM sales.workspaces WHERE id = :workspace_id")
+# So many records a page looks at: it costs the same however many there are.
+WINDOW = 1_000
+# What the window's records share with others that came after them. A key's records are counted no further than it takes
+# to see that it says nothing.
 _PAIRS = text(
     f"""
-SELECT DISTINCT a.id AS first_id, b.id AS second_id FROM (
-  SELECT array_agg(d.subject_id ORDER BY d.subject_id) AS ids FROM sales.duplicate_keys d
-  WHERE d.workspace_id = :workspace_id AND d.subject_type = :kind AND left(d.key, 1) = ANY (CAST(:prefixes AS text[]))
-  GROUP BY d.key HAVING count(*) BETWEEN 2 AND {MOST_SHARING}
-) s CROSS JOIN LATERAL unnest(s.ids) AS a(id) CROSS JOIN LATERAL unnest(s.ids) AS b(id)
-WHERE b.id > a.id AND (a.id, b.id) > (CAST(:after_first AS uuid), CAST(:after_second AS uuid))
+SELECT found.first_id, found.second_id FROM (
+  WITH keyed AS MATERIALIZED (
+    SELECT seen.id, k.key FROM seen CROSS JOIN LATERAL unnest(sales.duplicate_keys_of(:kind, seen.name, seen.sort_key,
+      seen.customer_id, seen.phone, seen.email, seen.website)) AS k(key)
+    WHERE left(k.key, 1) = ANY (CAST(:prefixes AS text[]))
+  ), shared AS MATERIALIZED (
+    SELECT g.key, f.ids FROM (SELECT DISTINCT key FROM keyed) g CROSS JOIN LATERAL (
+      SELECT array_agg(d.subject_id) AS ids FROM (
+        SELECT subject_id FROM sales.duplicate_keys
+        WHERE workspace_id = :workspace_id AND subject_type = :kind AND key = g.key LIMIT {MOST_SHARING + 1}
+      ) d
+    ) f WHERE cardinality(f.ids) BETWEEN 2 AND {MOST_SHARING}
+  )
+  SELECT DISTINCT keyed.id AS first_id, other.id AS second_id
+  FROM keyed JOIN shared ON shared.key = keyed.key CROSS JOIN LATERAL unnest(shared.ids) AS other(id)
+  WHERE other.id > keyed.id AND (keyed.id, other.id) > (CAST(:after_first AS uuid), CAST(:after_second AS uuid))
+) found
 """
 )
 
@@ -166,26 +182,54 @@ async def region(tx: Tx) -> str | None:
 
 @statement
 def _select_pairs(kind: str, reach: Reach) -> Executable:
-    """Pairs that share a strong key, both within reach, in the order of their ids."""
-    pairs = _PAIRS.columns(first_id=_UUID, second_id=_UUID).subquery("pairs")
-    query = select(pairs.c.first_id, pairs.c.second_id)
-    if visible(TABLES[kind], reach) is not None:
-        seen = scoped(TABLES[kind], reach, TABLES[kind].c.id)
-        query = query.where(pairs.c.first_id.in_(seen), pairs.c.second_id.in_(seen))
-    return query.order_by(pairs.c.first_id, pairs.c.second_id).limit(bindparam("page_limit"))
+    """Pairs that share a strong key, both within reach, in the order of their ids, of a window of records.
+
+    With each row comes where the window ends (`last_id`) and how many records it holds; it is there without a pair too.
+    """
+    table = TABLES[kind]
+    website, customer_id = (table.c.website, null()) if kind == "customer" else (null(), table.c.customer_id)
+    seen = (
+        scoped(table, reach, table.c.id, table.c.name, table.c.sort_key, table.c.phone, table.c.email)
+        .add_columns(cast(website, postgresql.TEXT).label("website"), cast(customer_id, _UUID).label("customer_id"))
+        .where(table.c.deleted_at.is_(None), table.c.id >= bindparam("after_first", type_=_UUID))
+        .order_by(table.c.id)
+        .limit(bindparam("window"))
+        .cte("seen")
+    )
+    found = _PAIRS.columns(first_id=_UUID, second_id=_UUID).add_cte(seen).subquery("found")
+    pairs = select(found.c.first_id, found.c.second_id)
+    if visible(table, reach) is not None:
+        pairs = pairs.where(found.c.second_id.in_(scoped(table, reach, table.c.id)))
+    page = pairs.order_by(found.c.first_id, found.c.second_id).limit(bindparam("page_limit")).subquery("page")
+    ends = select(func.count().label("size"), func.array_agg(seen.c.id).label("ids")).select_from(seen).subquery("ends")
+    return (
+        select(ends.c.size, ends.c.ids[ends.c.size].label("last_id"), page.c.first_id, page.c.second_id)
+        .select_from(ends.outerjoin(page, true()))
+        .order_by(page.c.first_id, page.c.second_id)
+    )
 
 
-async def pairs(
-    tx: Tx, principal: Principal, kind: str, after: tuple[UUID, UUID], limit: int
-) -> list[tuple[UUID, UUID]]:
-    """Up to `limit` pairs of ids after a place."""
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """A page of pairs of ids, and the place after which the next begins; None where there is nothing more."""
+
+    ids: list[tuple[UUID, UUID]]
+    after: tuple[UUID, UUID] | None
+
+
+async def pairs(tx: Tx, principal: Principal, kind: str, after: tuple[UUID, UUID], limit: int) -> Pairs:
+    """Up to `limit` pairs after a place: fewer, even none, where the records of the window have no more."""
     rows: Sequence[Mapping[str, Any]] = await tx.rows(
         _select_pairs(kind, principal.reach),
         kind=kind,
         prefixes=STRONG[kind],
         after_first=after[0],
         after_second=after[1],
-        page_limit=limit,
+        page_limit=limit + 1,
+        window=WINDOW,
         **principal.binds,
     )
-    return [(row["first_id"], row["second_id"]) for row in rows]
+    found = [(row["first_id"], row["second_id"]) for row in rows if row["first_id"] is not None]
+    if len(found) > limit:
+        return Pairs(found[:limit], found[limit - 1])
+    return Pairs(found, (rows[0]["last_id"], _LAST) if rows[0]["size"] == WINDOW else None)

@@ -140,7 +140,12 @@ def _number(text: str, region: str | None) -> str | None:
         if phonenumbers.is_possible_number(parsed):
             return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
     except phonenumbers.NumberParseException:
-        pass
+        # Extensions within a firm, numbers without a country: alike by their digits alone.
+        return _digits(text)
+    return _digits(text)
+
+
+def _digits(text: str) -> str | None:
     digits = re.sub(r"\D", "", text)
     return digits if len(digits) >= 5 else None
 

@@ -94,18 +94,16 @@ async def probe_of_record(tx: Tx, principal: Principal, kind: str, id_: UUID) ->
 
 
 async def page(tx: Tx, principal: Principal, params: DuplicateFilters, cursors: Cursors) -> dict[str, Any]:
-    """A page of pairs. One that its keys made likely and a closer look did not is left out: a page may be short."""
+    """A page of pairs, which may be short or empty: it looks at so many records, and a closer look parts some."""
     kind = params.kind
     binding = binding_of(principal, "duplicate", params.model_dump())
     after = cursors.read(binding, params.cursor, UUID) if params.cursor else (_FIRST, _FIRST)
-    found = await candidates.pairs(tx, principal, kind, after, params.limit + 1)
-    shown = found[: params.limit]
-    has_more = len(found) > params.limit
-    rows = await candidates.read(tx, principal, kind, {id_ for pair in shown for id_ in pair})
+    found = await candidates.pairs(tx, principal, kind, after, params.limit)
+    rows = await candidates.read(tx, principal, kind, {id_ for pair in found.ids for id_ in pair})
     region = await candidates.region(tx)
     traits = {id_: candidates.traits_of(kind, region, row) for id_, row in rows.items()}
     data = []
-    for first, second in shown:
+    for first, second in found.ids:
         if first not in rows or second not in rows:
             continue
         score, reasons = compare(kind, traits[first], traits[second])
@@ -113,8 +111,8 @@ async def page(tx: Tx, principal: Principal, params: DuplicateFilters, cursors: 
             data.append(_pair(kind, rows[first], rows[second], score, reasons))
     return {
         "data": data,
-        "next_cursor": cursors.make(binding, str(shown[-1][0]), shown[-1][1]) if has_more else None,
-        "has_more": has_more,
+        "next_cursor": cursors.make(binding, str(found.after[0]), found.after[1]) if found.after else None,
+        "has_more": found.after is not None,
     }
 
 

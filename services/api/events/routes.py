@@ -43,15 +43,16 @@ _STREAM: dict[int | str, dict[str, Any]] = {
 }
 
 
-async def redeem(request: Request) -> None:
-    """Takes a ticket in the place of a key."""
+async def look_at_ticket(request: Request) -> None:
+    """Lets a ticket stand in the place of a key; it is taken when the stream is about to begin."""
     ticket = request.query_params.get("ticket")
     if ticket is None:
         return
     if "authorization" in request.headers:
         raise Unauthorized("Send a key or a ticket, not both.")
     state: State = request.app.state.sixteen
-    request.scope["sixteen.redeemed"] = await tickets.redeem(state.database, ticket, state.clock.now())
+    async with state.limits.looking_up(request.scope):
+        request.scope["sixteen.redeemed"] = await tickets.find(state.database, ticket, state.clock.now())
 
 
 @router.get("", response_model=schemas.EventPage, operation_id="listEvents")
@@ -78,7 +79,7 @@ async def list_events(
     response_class=EventStream,
     responses=_STREAM,
     operation_id="streamEvents",
-    dependencies=[Depends(redeem)],
+    dependencies=[Depends(look_at_ticket)],
     openapi_extra={"x-streams": True},
 )
 async def stream_events(
@@ -102,6 +103,9 @@ async def stream_events(
     if place:
         async with state.database.transaction(principal.workspace_id, state.clock.now()) as tx:
             position = await places.find(tx, place, parameter, Sight.of(principal))
+    ticket: tickets.Ticket | None = request.scope.get("sixteen.redeemed")
+    if ticket is not None:
+        await ticket.take()
 
     async def check() -> Principal:
         return await authorize(request, SecurityScopes(["events:read"]))

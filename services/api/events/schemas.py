@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from services.api.fields import Instant
-from services.api.pagination import ListParams, Storable
+from services.api.pagination import ListParams
 
 Pattern = Annotated[str, Field(max_length=100)]
 
@@ -64,7 +64,7 @@ class EventFilters(ListParams):
     since: Instant | None = Field(default=None, description="Recorded at or after this time.")
 
 
-class StreamFilters(Storable):
+class StreamFilters(BaseModel):
     """Which events a live stream tells, and where it begins."""
 
     model_config = ListParams.model_config

@@ -1,7 +1,8 @@
 """Tickets: an EventSource can't send headers, so it opens its stream with a short-lived secret in the address.
 
 A ticket opens one stream, once, within 30 seconds, and no more than its maker could. Only its digest is stored. The
-stream then lives and ends with whoever made the ticket.
+stream then lives and ends with whoever made the ticket. Looking at a ticket leaves it as it is: it is taken once all
+else that was asked for is known to be right, so that a slip in a filter costs no ticket.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from uuid import UUID
 
 from services.api.auth.identity import make_principal
 from services.api.errors import Unauthorized
-from shared.db import Database, Tx, sql
+from shared.db import Database, Row, Tx, sql
 from shared.tenancy import Principal
 
 LIFETIME: Final = timedelta(seconds=30)
@@ -29,16 +30,18 @@ _MAKE: Final = sql(
       DELETE FROM events.stream_tickets WHERE workspace_id = CAST(:workspace_id AS uuid)
         AND expires_at < CAST(:now AS timestamptz)
     )
-    INSERT INTO events.stream_tickets (workspace_id, digest, member_id, key_id, scopes, expires_at)
+    INSERT INTO events.stream_tickets (workspace_id, digest, member_id, key_id, session_id, scopes, expires_at)
     VALUES (CAST(:workspace_id AS uuid), CAST(:digest AS bytea), CAST(:member_id AS uuid), CAST(:key_id AS uuid),
-      CAST(:scopes AS text[]), CAST(:expires_at AS timestamptz))
+      CAST(:session_id AS uuid), CAST(:scopes AS text[]), CAST(:expires_at AS timestamptz))
     """
 )
-_TAKE: Final = sql(
-    "DELETE FROM events.stream_tickets WHERE workspace_id = :workspace_id AND digest = :digest"
-    " RETURNING member_id, key_id, scopes, expires_at"
+_FIND: Final = sql(
+    "SELECT member_id, key_id, session_id, scopes, expires_at FROM events.stream_tickets"
+    " WHERE workspace_id = :workspace_id AND digest = :digest"
 )
-# Who made the ticket, as they are now: a member who is active, and a key that still opens something.
+_TAKE: Final = sql("DELETE FROM events.stream_tickets WHERE workspace_id = :workspace_id AND digest = :digest")
+# Who made the ticket, as they are now: a member who is active, and a key or session that still opens something. Who
+# has neither was let in by a token of an identity provider, and so by a link.
 _HOLDER: Final = sql(
     """
     SELECT m.role, m.name, ARRAY(SELECT tm.member_id FROM sales.teams t
@@ -49,6 +52,12 @@ _HOLDER: Final = sql(
       AND (CAST(:key_id AS uuid) IS NULL OR EXISTS (SELECT FROM sales.api_keys k
         WHERE k.workspace_id = m.workspace_id AND k.id = CAST(:key_id AS uuid) AND k.revoked_at IS NULL
           AND (k.expires_at IS NULL OR k.expires_at > now())))
+      AND (CAST(:session_id AS uuid) IS NULL OR EXISTS (SELECT FROM sales.sessions s
+        WHERE s.workspace_id = m.workspace_id AND s.id = CAST(:session_id AS uuid) AND s.revoked_at IS NULL
+          AND least(s.refresh_expires_at, s.expires_at) > now()))
+      AND (CAST(:key_id AS uuid) IS NOT NULL OR CAST(:session_id AS uuid) IS NOT NULL
+        OR EXISTS (SELECT FROM sales.member_identities i WHERE i.workspace_id = m.workspace_id AND i.member_id = m.id
+          AND i.unlinked_at IS NULL))
     """
 )
 _NOT_GOOD: Final = "The ticket is not known, has been used, or has run out: make another one."
@@ -63,6 +72,7 @@ async def make(tx: Tx, principal: Principal) -> dict[str, Any]:
         digest=hashlib.sha256(secret).digest(),
         member_id=principal.member_id,
         key_id=principal.key_id,
+        session_id=principal.session_id,
         scopes=sorted(principal.scopes),
         expires_at=expires_at,
         now=tx.now,
@@ -71,38 +81,52 @@ async def make(tx: Tx, principal: Principal) -> dict[str, Any]:
     return {"ticket": PREFIX + text, "expires_at": expires_at}
 
 
-class Redeemed:
-    """A ticket that has been used: who made it, asked again as often as it is called."""
+class Ticket:
+    """A ticket that was found good: who made it, asked again as often as it is called."""
 
-    def __init__(self, database: Database, workspace_id: UUID, member_id: UUID, key_id: UUID | None, scopes: list[str]):
+    def __init__(self, database: Database, workspace_id: UUID, digest: bytes, row: Row) -> None:
         self._database = database
         self._workspace_id = workspace_id
-        self._member_id = member_id
-        self._key_id = key_id
-        self._scopes = scopes
+        self._digest = digest
+        self._row = row
 
     async def __call__(self) -> Principal:
         """The maker as they are now; raises Unauthorized."""
+        made = self._row
+        holder = {name: made[name] for name in ("member_id", "key_id", "session_id")}
         async with self._database.transaction(self._workspace_id) as tx:
-            row = await tx.row(_HOLDER, member_id=self._member_id, key_id=self._key_id)
+            row = await tx.row(_HOLDER, **holder)
         if row is None:
             raise Unauthorized("Whoever made the ticket may no longer call.")
         return make_principal(
-            self._workspace_id, self._member_id, row["role"], self._scopes, row["team"], row["name"], self._key_id
+            self._workspace_id,
+            made["member_id"],
+            row["role"],
+            made["scopes"],
+            row["team"],
+            row["name"],
+            made["key_id"],
+            made["session_id"],
         )
 
+    async def take(self) -> None:
+        """Uses the ticket up; raises Unauthorized where another request has done so in the meantime."""
+        async with self._database.transaction(self._workspace_id) as tx:
+            if not await tx.run(_TAKE, digest=self._digest):
+                raise Unauthorized(_NOT_GOOD)
 
-async def redeem(database: Database, text: str, now: datetime) -> Redeemed:
-    """Uses a ticket up; raises Unauthorized."""
+
+async def find(database: Database, text: str, now: datetime) -> Ticket:
+    """The ticket, left as it is; raises Unauthorized where it is not good."""
     try:
         raw = base64.urlsafe_b64decode(text.removeprefix(PREFIX) + "==")
     except ValueError:
         raise Unauthorized(_NOT_GOOD) from None
     if not hmac.compare_digest(text[: len(PREFIX)], PREFIX) or len(raw) != 16 + _SECRET:
         raise Unauthorized(_NOT_GOOD)
-    workspace_id = UUID(bytes=raw[:16])
+    workspace_id, digest = UUID(bytes=raw[:16]), hashlib.sha256(raw[16:]).digest()
     async with database.transaction(workspace_id) as tx:
-        row = await tx.row(_TAKE, digest=hashlib.sha256(raw[16:]).digest())
+        row = await tx.row(_FIND, digest=digest)
     if row is None or row["expires_at"] < now:
         raise Unauthorized(_NOT_GOOD)
-    return Redeemed(database, workspace_id, row["member_id"], row["key_id"], row["scopes"])
+    return Ticket(database, workspace_id, digest, row)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import structlog
 
 from services.api.auth.identity import make_principal
@@ -24,6 +23,7 @@ from services.api.exports.columns import KINDS, Kind, select_rows
 from services.api.exports.service import bound_filters
 from services.api.exports.writers import TooManyRows, Workbook, getters, header_csv, rows_csv, rows_ndjson
 from services.api.imports.reach import ACTOR
+from services.api.jobs.outages import given_up, is_outage
 from services.api.jobs.settings import WorkerSettings
 from shared.clock import Clock
 from shared.db import Database, Row, Tx, sql
@@ -102,10 +102,8 @@ async def _run(worker: Exporter, held: Row) -> None:
         raise
     except Exception as error:
         log.exception("export_attempt_failed", export_id=str(held["id"]), workspace_id=str(held["workspace_id"]))
-        outage = isinstance(error, OSError | asyncpg.PostgresConnectionError | asyncpg.InterfaceError)
-        if held["attempts"] >= worker.settings.import_attempts and not outage:
-            words = f"{held['attempts']} attempts failed, the last with {type(error).__name__}."
-            await _finish(worker, held, "failed", {"pointer": "", "code": "gave_up", "message": words})
+        if held["attempts"] >= worker.settings.import_attempts and not is_outage(error):
+            await _finish(worker, held, "failed", given_up(held["attempts"], error))
         else:
             await _release(worker, held)
 

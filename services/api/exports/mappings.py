@@ -1,7 +1,8 @@
 """The mapping with which an import takes an exported file back: into another workspace, or into this one again.
 
 Records are known by the id they have here, under the source `sixteen`; so customers, contacts and deals of several
-files find one another. Files are taken back in this order: products, customers, contacts, opportunities, interactions.
+files find one another. Files are taken back in this order: products, customers, contacts, opportunities, interactions;
+transitions in place of the passages that come with opportunities, where these are taken without their `stage`.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def mapping_for(kind: str, format_: str, names: Iterable[str], process: Row | No
         mapping["attributes"] = dict(sorted(attributes.items()))
     if "customer_id" in columns:
         mapping["customer"] = _reference("customer", columns)
-    if "owner_id" in columns or "member_id" in columns:
+    if "owner" in target.sections and not columns.isdisjoint(("owner_id", "member_id")):
         base = "owner" if "owner_id" in columns else "member"
         named = {what: f"{base}_{what}" for what in ("email", "name") if f"{base}_{what}" in columns}
         if named:
@@ -55,6 +56,8 @@ def mapping_for(kind: str, format_: str, names: Iterable[str], process: Row | No
     if kind == "interactions":
         mapping["opportunity"] = {"external_id": "opportunity_id", "missing": "leave_empty"}
         mapping["contacts"] = {"external_ids": "contact_ids", "missing": "leave_out"}
+    if kind == "transitions":
+        mapping["opportunity"] = {"external_id": "opportunity_id"}
     if kind == "opportunities" and process is not None:
         mapping["process"] = {"key": process["key"]}
         mapping["stage"] = _stage_of(process["stages"], columns)

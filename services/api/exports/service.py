@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from services.api import resources
+from services.api import ending, resources
 from services.api.attributes import values as attributes
 from services.api.errors import Conflict, ExportExpired, FieldError, Forbidden, Invalid, NotFound, words_of
 from services.api.exports.columns import KINDS, NOT_A_FILTER, Kind, scope_of
@@ -17,7 +17,6 @@ from services.api.exports.mappings import mapping_for
 from services.api.exports.resource import EXPORTS
 from services.api.exports.schemas import ExportCreate
 from services.api.fields import sort_key
-from services.api.wire import check_if_match
 from shared.db import Database, Row, Tx, sql
 from shared.tenancy import Principal, Reach
 
@@ -152,13 +151,4 @@ async def mapping(tx: Tx, principal: Principal, id_: UUID) -> dict[str, Any]:
 async def cancel(tx: Tx, principal: Principal, id_: UUID, if_match: str | None) -> Row:
     """Ends an export after the batch under way; nothing of its file stays."""
     before = await fetch(tx, principal, id_, lock=True)
-    check_if_match(if_match, before["version"])
-    if before["status"] == "cancelled" or (before["cancel_requested"] and before["status"] not in ENDED):
-        return before
-    if before["status"] in ENDED:
-        raise Conflict(f"The export has ended already: it {before['status']}.")
-    changes: dict[str, Any] = {"cancel_requested": True}
-    if before["status"] == "queued":
-        changes |= {"status": "cancelled", "finished_at": tx.now}
-        await tx.run(DROP_CHUNKS, id=id_)
-    return await resources.change(tx, EXPORTS, before, changes, action="cancelled")
+    return await ending.cancel(tx, EXPORTS, before, if_match, ended=ENDED, drop=DROP_CHUNKS)

@@ -17,6 +17,7 @@ from services.api.errors import Problem
 from services.api.imports import lease
 from services.api.imports.execution import Cancelled, Execution, Stopped, Worker
 from services.api.imports.readers import Unreadable, cut
+from services.api.jobs.outages import given_up, is_outage
 from shared.db import Row
 from shared.effects import AuditEntry, Event
 from shared.outbox import write_effects
@@ -71,9 +72,8 @@ async def _run(worker: Worker, held: Row) -> None:
     except Exception as error:
         log.exception("import_attempt_failed", import_id=str(held["id"]), workspace_id=str(held["workspace_id"]))
         stuck = execution is None or not execution.has_moved
-        if stuck and held["attempts"] >= worker.settings.import_attempts and not _is_outage(error):
-            words = f"{held['attempts']} attempts failed, the last with {type(error).__name__}."
-            await _finish(worker, held, "failed", {"pointer": "", "code": "gave_up", "message": words})
+        if stuck and held["attempts"] >= worker.settings.import_attempts and not is_outage(error):
+            await _finish(worker, held, "failed", given_up(held["attempts"], error))
         else:
             await _release(worker, held)
 
@@ -85,7 +85,7 @@ async def _fail(worker: Worker, held: Row, pointer: str, code: str, message: str
     except lease.LeaseLost:
         raise
     except Exception as error:
-        if _is_outage(error):
+        if is_outage(error):
             raise
         log.exception("import_problem_not_kept", import_id=str(held["id"]), workspace_id=str(held["workspace_id"]))
         words = "The file can't be imported, and what is wrong with it can't be written down."
@@ -95,10 +95,6 @@ async def _fail(worker: Worker, held: Row, pointer: str, code: str, message: str
 def _kept(text: str) -> str:
     """What a database holds and a reader bears: neither NUL nor halves of characters, and not without end."""
     return cut(text.replace("\x00", "").encode("utf-8", "replace").decode(), LONGEST_WORDS)
-
-
-def _is_outage(error: Exception) -> bool:
-    return isinstance(error, OSError | TimeoutError | asyncpg.PostgresConnectionError | asyncpg.InterfaceError)
 
 
 async def _renew(worker: Worker, held: Row) -> None:

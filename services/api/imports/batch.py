@@ -5,29 +5,25 @@ All of it is part of the caller's transaction. Rows that can't be imported keep 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection
 from datetime import datetime
 from functools import lru_cache
 from uuid import UUID
 
 from services.api.errors import wrong
-from services.api.imports import doubles, staging, telling, writing
-from services.api.imports.course import NEW, Present, Process, Stage, Step, decide
+from services.api.imports import doubles, history, processes, staging, telling, writing
+from services.api.imports.course import NEW, Present, Process, Step, decide
 from services.api.imports.doubles import SUBJECTS
 from services.api.imports.job import Job
-from services.api.imports.kinds import CUSTOMER_KIND, PRODUCTS, Kind
+from services.api.imports.kinds import CUSTOMER_KIND, PRODUCTS, TRANSITIONS, Kind
 from services.api.imports.line import Turn
 from services.api.imports.plan import Parsed
 from services.api.imports.reach import within
-from services.api.imports.references import References, plain
+from services.api.imports.references import References
 from services.api.imports.values import Wrong
 from shared.db import Query, Row, Tx, sql
 from shared.outbox import write_effects
 
-STAGES = sql(
-    "SELECT process_id, id, key, position, irreversible, wins, milestone_en FROM sales.stages"
-    " WHERE workspace_id = :workspace_id AND process_id = ANY(CAST(:ids AS uuid[])) ORDER BY process_id, position"
-)
 _STANDING = """
   , t.status, t.stage_id, t.stage_position, t.closed_at, t.completed_at, t.process_id, (
     SELECT jsonb_object_agg(s.position, jsonb_build_array(p.id, p.occurred_at)) FROM sales.transitions p
@@ -62,6 +58,8 @@ async def apply(
     """
     await tx.connection.execute(staging.PREPARE)
     kind = job.plan.kind
+    if kind is TRANSITIONS:
+        return await history.apply(tx, job, rows, turn)
     hopeful = [row for row in rows if not row.errors]
     if not hopeful:
         await turn.come()
@@ -77,7 +75,8 @@ async def apply(
         _check_present(job, kind, hopeful, existing, seen)
     steps: dict[str, list[Step]] = {}
     if process is not None:
-        await _load_processes(tx, job, process, found)
+        job.processes[process.id] = process
+        await processes.load(tx, job.processes, (row["process_id"] for row in found))
         for row in hopeful:
             if not row.errors:
                 steps[row.key] = _steps(job, row, existing.get(row.key), process, tx.now)
@@ -127,23 +126,6 @@ def _check_fixed(job: Job, kind: Kind, row: Parsed, present: Row) -> None:
             name = column.removesuffix("_id")
             words = f"The record has another {name}, which an import does not change."
             row.errors.append(wrong(pointers.get(name, f"/{name}"), "immutable", words))
-
-
-async def _load_processes(tx: Tx, job: Job, process: Process, found: Sequence[Row]) -> None:
-    """The stages of every process that opportunities of this batch follow."""
-    job.processes[process.id] = process
-    lacking = {row["process_id"] for row in found} - job.processes.keys()
-    if lacking:
-        job.processes |= processes_of(await tx.rows(STAGES, ids=list(lacking)))
-
-
-def processes_of(rows: Iterable[Row]) -> dict[UUID, Process]:
-    stages: dict[UUID, list[Stage]] = {}
-    for row in rows:
-        stages.setdefault(row["process_id"], []).append(
-            Stage(plain(row["id"]), row["key"], row["position"], row["irreversible"], row["wins"], row["milestone_en"])
-        )
-    return {process_id: Process(plain(process_id), tuple(each)) for process_id, each in stages.items()}
 
 
 def _steps(job: Job, row: Parsed, present: Row | None, process: Process, now: datetime) -> list[Step]:

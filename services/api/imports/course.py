@@ -24,6 +24,7 @@ class Stage:
     irreversible: bool
     wins: bool
     milestone: str
+    skippable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

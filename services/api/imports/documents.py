@@ -13,6 +13,7 @@ from services.api.errors import FieldError, Invalid, invalid
 from services.api.imports.kinds import check_mapping
 from services.api.imports.mapping import DATE_FORMAT, Mapping
 from services.api.imports.readers import cut
+from services.api.wire import nul_within
 
 MOST_BYTES = 1_000_000
 MOST_ERRORS = 100
@@ -82,6 +83,9 @@ def check_document(document: Any) -> Mapping:
     except ValidationError as error:
         errors = _told(document, error)
         raise Invalid(f"The mapping is wrong at {errors[0].pointer}: {errors[0].message}", errors=errors) from error
+    problem = nul_within(mapping.model_dump(mode="json"), "/mapping")
+    if problem is not None:
+        raise problem
     errors = check_mapping(mapping)
     if errors:
         raise Invalid(f"The mapping is wrong at {errors[0].pointer}: {errors[0].message}", errors=errors)

@@ -9,10 +9,16 @@ from services.api.duplicates.compare import LIKELY
 from services.api.duplicates.service import Match, find_for_many
 from services.api.errors import FieldError, wrong
 from services.api.imports.plan import Parsed
-from shared.db import Tx
+from shared.db import Tx, sql
 from shared.tenancy import Principal
 
 SUBJECTS = {"customers": "customer", "contacts": "contact"}
+_KEYS = sql(
+    "SELECT g.place, ARRAY(SELECT k FROM unnest(sales.duplicate_keys_of(:kind, g.name, g.sort_key, NULL, g.phone,"
+    "   g.email, g.website)) k WHERE left(k, 1) = ANY ('{n,p,e,d}')) AS keys"
+    " FROM jsonb_to_recordset(CAST(:probes AS jsonb)) AS g(place int, name text, sort_key text, phone text, email text,"
+    "   website text)"
+)
 
 
 async def look(tx: Tx, actor: Principal, kind: str, rows: Sequence[Parsed], *, skip: bool) -> None:
@@ -23,20 +29,26 @@ async def look(tx: Tx, actor: Principal, kind: str, rows: Sequence[Parsed], *, s
     """
     if not rows:
         return
-    probes = [
-        Probe(
-            row.values["name"],
-            row.values.get("phone"),
-            row.values.get("email"),
-            row.values.get("website"),
-            row.values.get("customer_id"),
-        )
-        for row in rows
-    ]
+    probes = [_probe(row) for row in rows]
     found = await find_for_many(tx, actor, SUBJECTS[kind], probes, min_score=LIKELY)
     for row, matches in zip(rows, found, strict=True):
         if matches:
             (row.errors if skip else row.notes).append(_told(SUBJECTS[kind], matches, skip=skip))
+
+
+async def traits_of(tx: Tx, kind: str, rows: Sequence[Parsed]) -> dict[int, Sequence[str]]:
+    """By row number, the keys by which the search would find what may be the same, as the database makes them."""
+    probes = [(row.number, _probe(row).given(place)) for place, row in enumerate(rows) if not row.errors]
+    given = [each for _, each in probes]
+    keys = {row["place"]: row["keys"] for row in await tx.rows(_KEYS, kind=SUBJECTS[kind], probes=given)}
+    return {number: keys[each["place"]] for number, each in probes}
+
+
+def _probe(row: Parsed) -> Probe:
+    values = row.values
+    return Probe(
+        values["name"], values.get("phone"), values.get("email"), values.get("website"), values.get("customer_id")
+    )
 
 
 def _told(subject: str, matches: list[Match], *, skip: bool) -> FieldError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import islice
@@ -14,7 +15,7 @@ import asyncpg
 import structlog
 
 from services.api.attributes.values import DEFINITIONS
-from services.api.imports import batch, lease, staging, trial
+from services.api.imports import batch, lease, trial
 from services.api.imports.course import Process
 from services.api.imports.documents import check_document
 from services.api.imports.job import Job
@@ -22,6 +23,7 @@ from services.api.imports.line import Line, TooEarly, Turn
 from services.api.imports.mapping import Mapping
 from services.api.imports.parts import Attempt, is_contested, is_of_a_row, without_doubles
 from services.api.imports.plan import Parsed, Plan
+from services.api.imports.processes import STAGES, processes_of
 from services.api.imports.reach import find_actor
 from services.api.imports.readers import Unreadable, open_source
 from services.api.imports.references import References
@@ -91,6 +93,7 @@ class Execution:
         self._mapping: Mapping = check_document(held["mapping"])
         self._row = int(held["checkpoint"].get("row", 0))
         self.has_moved = False
+        self._trial: trial.Trial | None = None
 
     async def run(self) -> None:
         if self._held["cancel_requested"]:
@@ -100,40 +103,52 @@ class Execution:
         source = await asyncio.to_thread(open_source, self._file, self._held["format"], self._mapping.file)
         rows = source.rows
         size = self._worker.settings.import_batch
-        dry = self._held["dry_run"]
         overlaps = self._overlaps(job)
         first = min(size, FIRST_BATCH) if overlaps else size
-        reading = asyncio.create_task(asyncio.to_thread(self._next, job.plan, rows, first, self._row))
-        line = Line(overlaps=overlaps)
-        try:
-            while parsed := await reading:
-                # The next rows are read while these are written.
-                reading = asyncio.create_task(asyncio.to_thread(self._next, job.plan, rows, size))
-                # A dry run divides its batches within their transaction.
-                for part in [parsed] if dry else without_doubles(parsed):
-                    turn = await line.enter(row.key for row in part)
-                    line.begin(turn, self._import(job, part, turn))
-                if self._worker.stopping:
-                    break
-            await line.close()
-        finally:
-            if not reading.done():
-                reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
-            await line.leave()
+        with ExitStack() as stack:
+            if self._held["dry_run"]:
+                self._trial = stack.enter_context(trial.opened(job))
+            # A dry run that goes on after a kill reads again what it has judged: later rows are judged against it.
+            done = 0 if self._trial else self._row
+            reading = asyncio.create_task(asyncio.to_thread(self._next, job.plan, rows, first, done))
+            line = Line(overlaps=overlaps)
+            try:
+                while parsed := await reading:
+                    # The next rows are read while these are written.
+                    reading = asyncio.create_task(asyncio.to_thread(self._next, job.plan, rows, size))
+                    # A dry run divides its batches within their transaction.
+                    for part in [parsed] if self._trial else without_doubles(parsed):
+                        turn = await line.enter(row.key for row in part)
+                        line.begin(turn, self._import(job, part, turn))
+                    if self._worker.stopping:
+                        break
+                await line.close()
+            finally:
+                if not reading.done():
+                    reading.cancel()
+                await asyncio.gather(reading, return_exceptions=True)
+                await line.leave()
         if self._worker.stopping and parsed:
             raise Stopped
 
     def _overlaps(self, job: Job) -> bool:
         """Whether two batches may be under way: not where the first could change what the second may see."""
         alone = self._held["dry_run"] or self._held["attempts"] > 1 or self._mapping.duplicates != "keep"
+        # What happens to an opportunity may be spread over two batches.
+        alone = alone or self._mapping.kind == "transitions"
         return not alone and job.actor.reach is Reach.ALL
 
     def _next(self, plan: Plan, rows: Iterator[tuple[int, Any]], size: int, done: int = 0) -> list[Parsed]:
         if done:
             for _ in islice(rows, done):
                 pass
-        return [plan.parse(number, row) for number, row in islice(rows, size)]
+        parsed = []
+        for number, cells in islice(rows, size):
+            row = plan.parse(number, cells)
+            if self._trial is not None and not row.errors:
+                row.cells = cells
+            parsed.append(row)
+        return parsed
 
     async def _fetch(self) -> None:
         """Puts the upload into a file of this process; memory stays flat."""
@@ -210,26 +225,22 @@ class Execution:
         await self._import(job, rows[middle:], turn)
 
     async def _once(self, job: Job, rows: list[Parsed], turn: Turn) -> None:
-        dry = self._held["dry_run"]
         references = job.references.branch()
         with Attempt(rows):
             async with self._transaction() as tx:
-                if dry:
-                    await tx.connection.execute(f"{staging.PREPARE}; SAVEPOINT trial")
-                    written = await trial.attempt(tx, job, rows, await self._process_of(tx, job), turn)
-                    await tx.connection.execute("ROLLBACK TO SAVEPOINT trial")
-                    tx.effects.clear()
+                if self._trial is not None:
+                    written = await self._trial.judge(tx, rows, self._process_of, turn)
+                    await self._trial.keep(rows)
                 else:
                     process = await self._process_of(tx, job)
                     written = await batch.apply(tx, job, references, rows, process, turn)
                 failed = sum(bool(row.errors) for row in rows)
                 # What is counted is what the database has counted, and every other row has said why.
                 check_count("rows without errors", len(rows) - failed, written)
-                await self._keep_errors(tx, [row for row in rows if row.errors or row.notes])
-                counts = {"read": len(rows), "failed": failed, "imported": written}
-                cancelled = await self._progress(tx, checkpoint={"row": rows[-1].number}, **counts)
-        self.has_moved = True
-        if not dry:
+                counts, cancelled = await self._report(tx, rows)
+        # Rows that an attempt before this one has judged are no progress.
+        self.has_moved = self.has_moved or counts["read"] > 0
+        if self._trial is None:
             references.keep(made=True)
             job.process = process
             self._worker.nudger.nudge(SCORING_QUEUE, DRAIN)
@@ -238,6 +249,16 @@ class Execution:
         telemetry.IMPORT_ROWS.labels("failed").inc(counts["failed"])
         if cancelled:
             raise Cancelled
+
+    async def _report(self, tx: Tx, rows: list[Parsed]) -> tuple[dict[str, int], bool]:
+        """Writes what has become of the rows, and how far that is; true where the import is to be cancelled."""
+        new = [row for row in rows if row.number > self._row]
+        failed = sum(bool(row.errors) for row in new)
+        counts = {"read": len(new), "failed": failed, "imported": len(new) - failed}
+        if not new:
+            return counts, await self._progress(tx)
+        await self._keep_errors(tx, [row for row in new if row.errors or row.notes])
+        return counts, await self._progress(tx, checkpoint={"row": new[-1].number}, **counts)
 
     async def _progress(self, tx: Tx, **given: Any) -> bool:
         return await lease.progress(tx, self._held, self._worker.settings.import_lease_seconds, **given)
@@ -269,7 +290,7 @@ class Execution:
         return await self._stages(tx, process_id)
 
     async def _stages(self, tx: Tx, process_id: UUID) -> Process:
-        found = batch.processes_of(await tx.rows(batch.STAGES, ids=[process_id]))[process_id]
+        found = processes_of(await tx.rows(STAGES, ids=[process_id]))[process_id]
         stage = self._mapping.stage
         if stage is not None:
             places = [(f"/mapping/stage/values/{value}/stage", each.stage) for value, each in stage.values.items()]

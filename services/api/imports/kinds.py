@@ -84,6 +84,8 @@ class Kind:
     has_attributes: bool = False
     money: tuple[str, ...] = ()
     scopes: tuple[str, ...] = field(default=())
+    # What its rows are called where that is not the table's name.
+    called: str = ""
 
     @property
     def subject(self) -> str:
@@ -96,7 +98,7 @@ class Kind:
 
     @property
     def name(self) -> str:
-        return str(self.table.name)
+        return self.called or str(self.table.name)
 
     def hidden(self, *, guarded: bool) -> frozenset[str]:
         """Columns whose values stay out of events and audit."""
@@ -231,7 +233,24 @@ INTERACTIONS = Kind(
     money=("cost",),
     scopes=("interactions:write",),
 )
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (OPPORTUNITIES, CUSTOMER_KIND, CONTACTS, PRODUCTS, INTERACTIONS)}
+# Rows of what happened to opportunities that are there: they change these, and are shown as these.
+TRANSITIONS = Kind(
+    OPPORTUNITY_RESOURCE,
+    {
+        "action": _code(selling.ACTIONS, required=True),
+        "stage_key": Field(Type.NAME),
+        "occurred_at": Field(Type.INSTANT, required=True),
+        "reason": Field(Type.SHORT),
+        "note": Field(Type.LONG),
+    },
+    called="transitions",
+    sections=frozenset(("opportunity",)),
+    needs=frozenset(("opportunity",)),
+    scopes=("opportunities:write",),
+)
+KINDS: dict[str, Kind] = {
+    kind.name: kind for kind in (OPPORTUNITIES, CUSTOMER_KIND, CONTACTS, PRODUCTS, INTERACTIONS, TRANSITIONS)
+}
 _SECTIONS = ("customer", "owner", "product", "opportunity", "contacts", "process", "stage", "attributes")
 
 
@@ -257,6 +276,9 @@ def check_mapping(mapping: Mapping) -> list[FieldError]:
             errors.append(wrong(f"/mapping/{section}", "required", f"{mapping.kind} need {section}."))
     if mapping.duplicates != "keep" and mapping.kind not in {"customers", "contacts"}:
         errors.append(wrong("/mapping/duplicates", "unknown_field", f"{mapping.kind} are not compared."))
+    if kind is TRANSITIONS and mapping.opportunity is not None and mapping.opportunity.missing != "refuse":
+        words = "What happened happened to an opportunity: a row that names none is refused."
+        errors.append(wrong("/mapping/opportunity/missing", "invalid_value", words))
     return errors + _check_stages(mapping)
 
 

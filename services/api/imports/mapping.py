@@ -16,7 +16,7 @@ from services.api.fields import ExternalText, Known, Strict
 from services.api.processes.schemas import Key, ProcessCreate
 from shared.catalog.selling import CLOSE_REASONS
 
-Kind = Literal["opportunities", "customers", "contacts", "products", "interactions"]
+Kind = Literal["opportunities", "customers", "contacts", "products", "interactions", "transitions"]
 Format = Literal["csv", "xlsx", "ndjson"]
 Encoding = Literal["utf-8", "utf-8-sig", "gb18030", "latin-1", "cp1252", "utf-16"]
 CloseReason = Annotated[str, Known(CLOSE_REASONS)]

@@ -63,6 +63,8 @@ class Parsed:
     errors: list[FieldError] = field(default_factory=list)
     # Worth knowing, and no reason to leave the row out.
     notes: list[FieldError] = field(default_factory=list)
+    # What it was read from, where it may have to be read again.
+    cells: Row | None = None
 
 
 class Plan:
@@ -107,6 +109,13 @@ class Plan:
     @property
     def key_pointer(self) -> str:
         return self._key.pointer
+
+    def pointer_of(self, name: str) -> str:
+        """Where to point when this field is wrong."""
+        if name == "external_id":
+            return self.key_pointer
+        found = next((reader.pointer for _, column, reader in self._fields if column == name), None)
+        return found or self.pointers.get(name, f"/{name}")
 
     @property
     def stage_pointer(self) -> str:

@@ -7,14 +7,13 @@ import io
 from typing import Any
 from uuid import UUID
 
-from services.api import resources
-from services.api.errors import Conflict, Forbidden, NotFound
+from services.api import ending, resources
+from services.api.errors import Forbidden, NotFound
 from services.api.imports.kinds import needed_scopes
 from services.api.imports.lease import DROP_CHUNKS
 from services.api.imports.resource import IMPORTS
 from services.api.imports.upload import PIECE, Upload
 from services.api.pagination import Cursors, ListParams, binding_of
-from services.api.wire import check_if_match
 from shared.db import Row, Tx, sql
 from shared.ids import new_id
 from shared.tenancy import Principal, Reach
@@ -74,16 +73,7 @@ async def fetch(tx: Tx, principal: Principal, id_: UUID, *, lock: bool = False) 
 async def cancel(tx: Tx, principal: Principal, id_: UUID, if_match: str | None) -> Row:
     """Ends an import after the batch under way; what has been imported stays."""
     before = await fetch(tx, principal, id_, lock=True)
-    check_if_match(if_match, before["version"])
-    if before["status"] == "cancelled" or (before["cancel_requested"] and before["status"] not in ENDED):
-        return before
-    if before["status"] in ENDED:
-        raise Conflict(f"The import has ended already: it {before['status'].replace('_', ' ')}.")
-    changes: dict[str, Any] = {"cancel_requested": True}
-    if before["status"] == "queued":
-        changes |= {"status": "cancelled", "finished_at": tx.now}
-        await tx.run(DROP_CHUNKS, id=id_)
-    return await resources.change(tx, IMPORTS, before, changes, action="cancelled")
+    return await ending.cancel(tx, IMPORTS, before, if_match, ended=ENDED, drop=DROP_CHUNKS)
 
 
 async def errors_page(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from services.api.imports.kinds import KINDS, STAGED, Kind
+from services.api.imports.kinds import KINDS, STAGED, TRANSITIONS, Kind
 from shared.db import Query, sql
 
 # Every kind's staging table begins with these.
@@ -48,6 +48,9 @@ STEPS = {
     "reason": "text",
     "occurred_at": "timestamptz",
     "previous_stage_id": "uuid",
+    # What happens to one opportunity falls into rounds: each is judged by where the one before has led.
+    "round": "int4",
+    "note": "text",
 }
 # Of these a row without a value leaves alone what is there.
 _KEPT_WHERE_EMPTY = ("occurred_at", "currency")
@@ -70,13 +73,14 @@ def _create(table: str, columns: dict[str, str]) -> str:
     return f"CREATE TEMPORARY TABLE IF NOT EXISTS {table} ({listed}) ON COMMIT DELETE ROWS"
 
 
+_STAGED_KINDS = [kind for kind in KINDS.values() if kind is not TRANSITIONS]
 # That they are there already is the rule, and no news. Fresh tables have no statistics: a plan that reads a whole
 # table for each of a few thousand rows must not look cheap.
 PREPARE = "; ".join(
     (
         "SET LOCAL client_min_messages = warning",
         "SET LOCAL enable_seqscan = off",
-        *(_create(stage_table(kind), staged_columns(kind)) for kind in KINDS.values()),
+        *(_create(stage_table(kind), staged_columns(kind)) for kind in _STAGED_KINDS),
         _create("import_steps", STEPS),
         _create("import_contacts_of", {"interaction_id": "uuid", "contact_id": "uuid"}),
     )
@@ -84,18 +88,19 @@ PREPARE = "; ".join(
 
 
 # Between two parts of one transaction; otherwise its end does so.
-EMPTY = "TRUNCATE " + ", ".join((*(stage_table(kind) for kind in KINDS.values()), "import_steps", "import_contacts_of"))
+EMPTY = "TRUNCATE " + ", ".join((*(stage_table(kind) for kind in _STAGED_KINDS), "import_steps", "import_contacts_of"))
 
 
 # Who passed an imported milestone is not known; who imported it stands in the audit trail.
 _RECORD = (
-    "INSERT INTO sales.transitions (workspace_id, id, opportunity_id, action, stage_id, passage_id, reason, criteria,"
-    " imported, historical, occurred_at, recorded_at)"
+    "INSERT INTO sales.transitions (workspace_id, id, opportunity_id, action, stage_id, passage_id, reason, note,"
+    " criteria, imported, historical, occurred_at, recorded_at)"
     " SELECT CAST(:workspace_id AS uuid), x.id, x.opportunity_id, x.action, x.stage_id, x.passage_id, x.reason,"
-    " 'unverified', true, CAST(:historical AS boolean), x.occurred_at, CAST(:now AS timestamptz) FROM import_steps x"
+    " x.note, 'unverified', true, CAST(:historical AS boolean), x.occurred_at, CAST(:now AS timestamptz)"
+    " FROM import_steps x"
 )
 # What happens to opportunities that were there before.
-RECORD_STEPS = sql(f"{_RECORD} WHERE NOT x.is_new AND (x.action = 'reopen') = CAST(:reopenings AS boolean)")
+RECORD_STEPS = sql(f"{_RECORD} WHERE NOT x.is_new AND x.round = :round")
 
 
 INSERT_CONTACTS = sql(

@@ -167,7 +167,10 @@ SET version = excluded.version, lane = least(d.lane, excluded.lane), cause = exc
 
 
 _STEP_EVENTS = """CASE x.action WHEN 'pass' THEN 'milestone_passed' WHEN 'back' THEN 'milestone_withdrawn'
-  WHEN 'lose' THEN 'lost' WHEN 'abandon' THEN 'abandoned' WHEN 'reopen' THEN 'reopened' END"""
+  WHEN 'void' THEN 'milestone_voided' WHEN 'lose' THEN 'lost' WHEN 'abandon' THEN 'abandoned'
+  WHEN 'reopen' THEN 'reopened' WHEN 'cancel' THEN 'cancelled' END"""
+# Words that a person wrote are kept in the history alone.
+_STEP_REASON = "CASE WHEN x.action IN ('lose', 'abandon') THEN x.reason END"
 # A new opportunity is told of once, as it stands; what happens to one that was known is told of step by step.
 TELL_STEPS = sql(
     f"""
@@ -183,11 +186,11 @@ WITH moved AS MATERIALIZED (
     subject_id, version, changes)
   SELECT CAST(:workspace_id AS uuid), x.id, CAST(:now AS timestamptz), CAST(:actor_id AS uuid),
     CAST(:request_id AS text), 'opportunity.' || x.action, 'opportunity', x.opportunity_id, x.version,
-    jsonb_build_object('stage_id', x.stage_id, 'reason', x.reason, 'import_id', CAST(:import_id AS text))
+    jsonb_build_object('stage_id', x.stage_id, 'reason', {_STEP_REASON}, 'import_id', CAST(:import_id AS text))
   FROM moved x
 ), told AS (
   SELECT x.id, x.opportunity_id, x.version, x.owner_id, x.occurred_at, {_STEP_EVENTS} AS happened,
-    x.data || jsonb_build_object('reason', x.reason, 'previous_stage_id', x.previous_stage_id)
+    x.data || jsonb_build_object('reason', {_STEP_REASON}, 'previous_stage_id', x.previous_stage_id)
     || CASE WHEN x.stage_id IS NULL THEN '{{}}' ELSE jsonb_build_object('milestone', jsonb_build_object('key', x.key,
       'irreversible', x.irreversible, 'wins', x.wins, 'stage_id', x.stage_id)) END AS data
   FROM moved x

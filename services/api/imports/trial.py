@@ -1,16 +1,25 @@
-"""A batch of a dry run: all that a real run does with its rows, within a transaction that is undone up to here.
+"""A dry run: all that a real run does with a batch's rows, within a transaction that is undone up to here.
 
-A key that comes twice is judged as the real run judges it: the later row against what the earlier one would have left.
+A row is judged as the real run judges it, against what the rows before it would have left: those of its own batch, and
+those of earlier ones that it may meet, which are made again first.
 """
 
 from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from itertools import chain
+from pathlib import Path
 
 import asyncpg
 
 from services.api.errors import FieldError
 from services.api.handlers import from_database
-from services.api.imports import batch, staging
+from services.api.imports import batch, doubles, staging
 from services.api.imports.course import Process
+from services.api.imports.earlier import Earlier
 from services.api.imports.job import Job
 from services.api.imports.line import Turn
 from services.api.imports.parts import Attempt, is_of_a_row, without_doubles
@@ -18,12 +27,60 @@ from services.api.imports.plan import Parsed
 from services.api.imports.references import References
 from shared.db import Tx
 
+FindProcess = Callable[[Tx, Job], Awaitable[Process | None]]
 
-async def attempt(tx: Tx, job: Job, rows: list[Parsed], process: Process | None, turn: Turn) -> int:
-    """How many of the rows a real run would import; the others keep their errors. The caller undoes the rest."""
-    # What one part makes the next one finds, and nobody after them.
-    references = job.references.apart()
-    return sum([await _part(tx, job, references, part, process, turn) for part in without_doubles(rows)])
+
+class Trial:
+    """The batches of one dry run, one after the other."""
+
+    def __init__(self, job: Job, earlier: Earlier) -> None:
+        self._job = job
+        self._earlier = earlier
+        self._batches = 0
+        self._traits: dict[int, Sequence[str]] = {}
+
+    async def judge(self, tx: Tx, rows: list[Parsed], find: FindProcess, turn: Turn) -> int:
+        """How many of the rows a real run would import; the others keep their errors. All else is undone.
+
+        `find` gives the process of new opportunities, made where there is none.
+        """
+        await tx.connection.execute(f"{staging.PREPARE}; SAVEPOINT trial")
+        process = await find(tx, self._job)
+        kind, compared = self._job.mapping.kind, self._job.mapping.duplicates != "keep"
+        self._traits = await doubles.traits_of(tx, kind, rows) if compared else {}
+        before = await asyncio.to_thread(self._earlier.before, rows, self._traits)
+        # What one part makes the next one finds, and nobody after them.
+        references = self._job.references.apart()
+        # Twins are looked for among the rows of other batches alone.
+        for cells in before if compared else [list(chain.from_iterable(before))]:
+            again = [self._job.plan.parse(number, row) for number, row in cells]
+            await self._attempt(tx, references, again, process, turn)
+        written = await self._attempt(tx, references, rows, process, turn)
+        await tx.connection.execute("ROLLBACK TO SAVEPOINT trial")
+        tx.effects.clear()
+        return written
+
+    async def keep(self, rows: list[Parsed]) -> None:
+        """Remembers the rows last judged, for those that come after them; again, where they had to be judged again."""
+        self._batches += 1
+        good = [(row, row.cells) for row in rows if not row.errors]
+        await asyncio.to_thread(self._earlier.add, self._batches, good, self._traits)
+
+    async def _attempt(
+        self, tx: Tx, references: References, rows: list[Parsed], process: Process | None, turn: Turn
+    ) -> int:
+        parts = without_doubles(rows)
+        return sum([await _part(tx, self._job, references, part, process, turn) for part in parts])
+
+
+@contextmanager
+def opened(job: Job) -> Iterator[Trial]:
+    """A dry run's trial, with a place on disk for as long as it lasts."""
+    with (
+        tempfile.TemporaryDirectory(prefix="sixteen-dry-run-") as folder,
+        closing(Earlier(job.mapping, Path(folder))) as earlier,
+    ):
+        yield Trial(job, earlier)
 
 
 async def _part(

@@ -89,7 +89,7 @@ async def _upload(parts: dict[str, Any]) -> Upload:
 
 def _options(parts: dict[str, Any]) -> ImportForm:
     try:
-        return ImportForm.model_validate(parts)
+        return ImportForm.model_validate(parts, strict=False)
     except ValidationError as error:
         errors = [
             FieldError(

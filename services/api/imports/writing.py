@@ -20,6 +20,8 @@ from services.api.imports.records import HEAD, Teller, make_ids, make_stander
 from services.api.imports.references import Made
 from shared.db import Row, Tx
 
+_ROUND = list(staging.STEPS).index("round")
+
 
 class Unwritten(Exception):
     """A statement has written fewer rows, or more, than it was given: nothing of the batch may be kept."""
@@ -68,7 +70,7 @@ async def write(
     records, recorded = _records(job, rows, columns, existing, process, steps, tx.now)
     await _stage(tx, kind, columns, records)
     if process is not None:
-        await _stage_steps(tx, recorded)
+        await stage_steps(tx, recorded)
     new = len(rows) - old
     if new:
         await _insert(tx, job, kind, columns, new)
@@ -111,13 +113,8 @@ async def _update(
     hidden = tuple(sorted(kind.hidden(guarded=True)))
     known = await tx.value(staging.update_changed(kind, changing, hidden), now=tx.now)
     check_count(f"{kind.name} known", known, old)
-    recorded = 0
-    for reopenings in (True, False):
-        if any((step[4] == "reopen") is reopenings for step in moved):
-            recorded += await tx.run(staging.RECORD_STEPS, reopenings=reopenings, **values)
-    check_count("transitions", recorded, len(moved))
     if moved:
-        await tx.run(telling.TELL_STEPS, **values)
+        await record_steps(tx, values, moved)
     await tx.run(telling.tell_changed(kind), **values)
 
 
@@ -179,6 +176,8 @@ def _records(
                     step.reason,
                     step.occurred_at,
                     None if present is None else present["stage_id"],
+                    int(step.action != "reopen"),
+                    None,
                 )
             )
     return records, recorded
@@ -192,6 +191,15 @@ async def _stage(tx: Tx, kind: Kind, columns: tuple[str, ...], records: list[tup
     await tx.connection.copy_records_to_table(table, records=records, columns=[*HEAD, *columns, *tail])
 
 
-async def _stage_steps(tx: Tx, recorded: list[tuple[Any, ...]]) -> None:
+async def record_steps(tx: Tx, values: dict[str, Any], staged: list[tuple[Any, ...]]) -> None:
+    """Records the staged transitions of opportunities that were there before, round after round, and tells of them."""
+    recorded = 0
+    for number in sorted({step[_ROUND] for step in staged}):
+        recorded += await tx.run(staging.RECORD_STEPS, round=number, **values)
+    check_count("transitions", recorded, len(staged))
+    await tx.run(telling.TELL_STEPS, **values)
+
+
+async def stage_steps(tx: Tx, recorded: list[tuple[Any, ...]]) -> None:
     tx.statements += 1
     await tx.connection.copy_records_to_table("import_steps", records=recorded, columns=list(staging.STEPS))

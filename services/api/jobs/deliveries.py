@@ -18,7 +18,6 @@ from shared import telemetry
 from shared.clock import Clock
 from shared.db import Database
 from shared.duty import Duty
-from shared.probes import Heartbeat
 from shared.queue import Nudger
 
 log = structlog.get_logger(__name__)
@@ -44,15 +43,16 @@ class Deliveries:
         if settings.embedded:
             log.info("loopback_receivers_allowed", why="embedded mode: webhooks may go to this machine")
 
-    def duties(self, seconds: float, heartbeat: Heartbeat) -> list[Duty]:
+    def duties(self, seconds: float) -> list[Duty]:
         """The duties; the first is to be woken by whatever leaves events behind."""
-        relaying = Duty("webhook relay", self.relay.work, seconds, heartbeat)
+        relaying = Duty("webhook relay", self.relay.work, seconds)
+        self.relay.beat = relaying.beat
         self.engine.told = self._nudger.tell
         self.engine.start()
         return [
             relaying,
-            Duty("webhook deliveries", self.engine.sweep, seconds, heartbeat),
-            Duty("webhook counts", self.count, COUNT_SECONDS, heartbeat),
+            Duty("webhook deliveries", self.engine.sweep, seconds),
+            Duty("webhook counts", self.count, COUNT_SECONDS),
         ]
 
     async def count(self) -> bool:

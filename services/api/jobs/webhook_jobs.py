@@ -40,6 +40,10 @@ PUT_HEADERS = sql(
 )
 
 
+def _nothing() -> None:
+    """Nobody watches."""
+
+
 class WebhookJobs:
     """Works jobs off in turns; `work` is a duty. `tell` is called where deliveries may have become due."""
 
@@ -47,11 +51,14 @@ class WebhookJobs:
         self._database = database
         self._clock = clock
         self._tell = tell
+        # Called with every job: their pages take a while.
+        self.beat: Callable[[], None] = _nothing
 
     async def work(self) -> bool:
         """Some pages of each job that waits; True where any was worked on."""
         worked = False
         for workspace_id, job_id in await jobs.due(self._database, self._clock):
+            self.beat()
             if await jobs.Run(self._database, self._clock, workspace_id, job_id).work(_PAGES):
                 worked = True
                 self._tell()

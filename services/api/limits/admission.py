@@ -1,4 +1,4 @@
-"""Who is let in: callers under their limits, and addresses that were not refused too often.
+"""Who is let in: callers under their limits; and from addresses that were refused too often, one at a time.
 
 What a response says of limits goes out with it, whatever it is: `RateLimit-Policy` and `RateLimit`
 (draft-ietf-httpapi-ratelimit-headers).
@@ -6,6 +6,8 @@ What a response says of limits goes out with it, whatever it is: `RateLimit-Poli
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any, Final
 from uuid import UUID
@@ -20,6 +22,9 @@ from shared.tenancy import Principal
 
 # What opens something else is worth more care than what is read or written.
 _TICKETS: Final = ("/v1/stream-tickets",)
+# How many keys of one address wait to be looked up, where that address was refused too often.
+_MOST_WAITING: Final = 8
+_LONGEST_HOST: Final = 64
 
 
 class Limits:
@@ -74,12 +79,27 @@ class Limits:
         """Counts a request to log in by its address; raises TooManyRequests."""
         await self._take(scope, self._by_address(self._policies.logins, scope))
 
-    def refuse_failing(self, scope: Scope) -> None:
-        """Raises TooManyRequests where the address was refused too often: what it sends is not looked up."""
+    @asynccontextmanager
+    async def looking_up(self, scope: Scope) -> AsyncIterator[None]:
+        """Around the look-up of a key or token that has opened nothing here before.
+
+        From an address that was refused too often they are looked up one at a time: a good key behind the same proxy
+        is let in, and guesses take no more than one connection. Raises TooManyRequests where many wait already.
+        """
         for bucket in self._by_address(self._policies.failures, scope):
-            if bucket.left <= 0:
+            if bucket.left > 0:
+                continue
+            if bucket.waiting >= _MOST_WAITING:
                 self._tell(scope, [bucket])
                 raise self._too_many(bucket)
+            bucket.waiting += 1
+            try:
+                async with bucket.lock:
+                    yield
+            finally:
+                bucket.waiting -= 1
+            return
+        yield
 
     async def note_failure(self, scope: Scope) -> None:
         """Counts a key or token that was refused; raises TooManyRequests in the place of the refusal."""
@@ -124,7 +144,7 @@ def address_of(scope: Scope) -> str:
     try:
         address = ip_address(host)
     except ValueError:
-        return str(host)
+        return str(host)[:_LONGEST_HOST]
     if isinstance(address, IPv6Address):
         mapped = address.ipv4_mapped
         return str(mapped or ip_network((int(address) >> 64 << 64, 64)).network_address)

@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 class Bucket:
     """What one identity has used of one policy in the present window."""
 
-    __slots__ = ("_lock", "chunk", "ends_at", "key", "policy", "spent", "telling", "unasked", "unreported")
+    __slots__ = ("_lock", "chunk", "ends_at", "key", "policy", "spent", "telling", "unasked", "unreported", "waiting")
 
     def __init__(self, policy: Policy, key: str, ends_at: float) -> None:
         self.policy = policy
@@ -49,6 +49,8 @@ class Bucket:
         self.unasked = policy.quota - policy.reserve
         self.chunk = policy.chunk
         self._lock: asyncio.Lock | None = None
+        # How many requests wait for the lock, or have it, while the limit is used up.
+        self.waiting = 0
 
     @property
     def left(self) -> int:

@@ -94,7 +94,7 @@ async def complete(state: State, body: LoginCompletion) -> dict[str, Any]:
     asked = None if slip.workspace_id is None else UUID(slip.workspace_id)
     workspace_id = await people.choose_workspace(database, claims, asked)
     async with database.transaction(workspace_id) as tx:
-        member = await people.find_member(tx, claims)
+        member = await people.find_member(tx, claims, hold=True)
         return await sessions.open_session(tx, member["member_id"], claims.issuer, lifetimes(state.settings))
 
 

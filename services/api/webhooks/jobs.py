@@ -14,6 +14,7 @@ import asyncpg
 import structlog
 
 from services.api.delivery.fanout import fan_out
+from services.api.webhooks import makers
 from services.api.webhooks.redelivery import ensure_messages
 from services.api.webhooks.resource import job_wire
 from shared.clock import Clock
@@ -65,9 +66,8 @@ FINISH = sql(
     """
 )
 ENDPOINT = sql(
-    "SELECT e.id, e.event_types, e.owner_ids, e.opportunity_ids, e.api_version, e.thin, m.role AS creator_role"
-    " FROM events.webhook_endpoints e"
-    " LEFT JOIN sales.members m ON m.workspace_id = e.workspace_id AND m.id = e.created_by"
+    f"SELECT e.id, e.event_types, e.owner_ids, e.opportunity_ids, e.api_version, e.thin, {makers.COLUMNS}"
+    f" FROM events.webhook_endpoints e {makers.JOIN}"
     " WHERE e.workspace_id = :workspace_id AND e.id = :id"
 )
 _FAILED: Final = (

@@ -13,6 +13,7 @@ from sqlalchemy import bindparam as bind
 from services.api.errors import NotFound
 from services.api.filters import at_least, equals
 from services.api.pagination import Cursors, Filter, ListParams, PageRequest, Sort, binding_of, ordered, page_body
+from services.api.webhooks.makers import reads
 from services.api.wire import columns
 from shared.db import Row, Tx, sql, statement
 from shared.models import webhook_attempts, webhook_deliveries
@@ -165,11 +166,15 @@ async def delivery(tx: Tx, principal: Principal, id_: UUID) -> Row:
 
 
 async def attempt(tx: Tx, principal: Principal, id_: UUID) -> dict[str, Any]:
-    """An attempt with what was sent and what came back; raises NotFound."""
+    """An attempt with what was sent and what came back; raises NotFound.
+
+    The body that was sent is an event: it is shown to whoever may be told of it.
+    """
     row = await tx.row(_select_one(ATTEMPTS, principal.reach), id=id_)
     if row is None:
         raise NotFound("There is no such attempt, or it is not yours to see.")
-    body = await tx.value(BODY, **columns(row, ("endpoint_id", "event_id", "event_recorded_at")))
+    told = reads(principal, row["type"])
+    body = await tx.value(BODY, **columns(row, ("endpoint_id", "event_id", "event_recorded_at"))) if told else None
     sent = {"url": row["url"], "headers": row["request_headers"], "body": _text(body)}
     received = {
         "status_code": row["status_code"],

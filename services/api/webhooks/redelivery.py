@@ -154,16 +154,19 @@ async def resend(tx: Tx, principal: Principal, id_: UUID, request_id: str | None
 
 async def recover(tx: Tx, principal: Principal, id_: UUID, body: WebhookRecover, request_id: str | None) -> Row:
     """Queues the job that makes failed and skipped deliveries again."""
-    await _open_endpoint(tx, principal, id_)
-    within = _within(tx, body.since, body.until)
-    return await _queue(tx, principal, id_, "recover", within, request_id)
+    return await _over_time(tx, principal, id_, "recover", body, request_id)
 
 
 async def replay_missing(tx: Tx, principal: Principal, id_: UUID, body: WebhookReplay, request_id: str | None) -> Row:
     """Queues the job that delivers what was never delivered here, also of the time before the endpoint."""
+    return await _over_time(tx, principal, id_, "replay_missing", body, request_id)
+
+
+async def _over_time(
+    tx: Tx, principal: Principal, id_: UUID, kind: str, body: WebhookRecover | WebhookReplay, request_id: str | None
+) -> Row:
     await _open_endpoint(tx, principal, id_)
-    within = _within(tx, body.since, body.until)
-    return await _queue(tx, principal, id_, "replay_missing", within, request_id)
+    return await _queue(tx, principal, id_, kind, _within(tx, body.since, body.until), request_id)
 
 
 def _within(tx: Tx, since: datetime | None, until: datetime | None) -> dict[str, Any]:

@@ -52,7 +52,8 @@ async def create_webhook_endpoint(
 
     The answer holds the key that verifies deliveries; it can be read again under `/secret`. What happens from now on
     is delivered, at least once and mostly in order; `:replay-missing` delivers what happened before. A receiver is told
-    the types of event that the feed would tell whoever made it; to make one needs `events:read` besides.
+    the types of event that the feed would tell whoever made it, as long as they may have one. To make one needs
+    `events:read`, and the read scopes of all it would be told, besides.
     """
     row, key = await service.create(tx, principal, body, means)
     headers = {"Location": f"{ENDPOINTS.path}/{row['id']}", "ETag": etag(row["version"]), **NO_STORE}
@@ -77,7 +78,8 @@ async def update_webhook_endpoint(
 ) -> Response:
     """Changes a receiver (JSON merge-patch). What still waits for it goes by the new settings.
 
-    `disabled: true` holds its deliveries back until `:enable`; events that happen meanwhile are not kept for it.
+    `disabled: true` holds its deliveries back until `:enable`; events that happen meanwhile are not kept for it. To
+    change where events go, or which, one must be allowed to read all it is told.
     """
     row = await service.patch(tx, principal, id, body, if_match, means)
     return answer(ENDPOINTS.wire(row), version=row["version"])
@@ -98,7 +100,8 @@ async def enable_webhook_endpoint(
 ) -> Response:
     """Lets a disabled receiver have its deliveries again, those that waited first.
 
-    What failed or happened while it was disabled is delivered by `:recover` and `:replay-missing`.
+    What failed or happened while it was disabled is delivered by `:recover` and `:replay-missing`. Whoever lets one go
+    that is `orphaned` takes it over, and must be allowed to read all it is told.
     """
     row = await service.enable(tx, principal, id, if_match)
     return answer(ENDPOINTS.wire(row), version=row["version"])

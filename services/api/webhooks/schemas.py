@@ -150,11 +150,14 @@ class WebhookEndpoint(BaseModel):
     metadata: dict[str, str]
     disabled: bool
     disabled_reason: Annotated[str, Known(WEBHOOK_DISABLED_REASONS)] | None = Field(
-        description="requested: by hand; failing: nothing but failures for five days; gone: it answered 410."
+        description="requested: by hand; failing: nothing but failures for five days; gone: it answered 410;"
+        " orphaned: whoever made it has left or may no longer have endpoints, and `:enable` takes it over."
     )
     disabled_at: datetime | None
     notice: str | None = Field(description="What is unusual about this endpoint, in words.")
-    created_by: UUID | None
+    created_by: UUID | None = Field(
+        description="Who answers for it: it is told what they may be told now. Whoever made it, or took it over."
+    )
     version: int = Field(description="Counts changes; the ETag is this number in quotes.")
     recorded_at: datetime
     updated_at: datetime

@@ -16,7 +16,7 @@ from services.api.delivery.addresses import Rules
 from services.api.errors import Conflict, invalid
 from services.api.resources import changes_of
 from services.api.settings import ApiSettings
-from services.api.webhooks import keys, redelivery, validation
+from services.api.webhooks import keys, makers, redelivery, validation
 from services.api.webhooks.keys import NewKey
 from services.api.webhooks.resource import ENDPOINTS
 from services.api.webhooks.schemas import WebhookEndpointCreate, WebhookEndpointPatch, WebhookSecretRotation
@@ -103,6 +103,7 @@ async def create(tx: Tx, principal: Principal, body: WebhookEndpointCreate, mean
     """A new endpoint, and its key in words."""
     validation.check_url(body.url, means.rules)
     validation.check_event_types(body.event_types)
+    makers.check_may_tell(principal, principal.role, body.event_types)
     new_keys = _first_keys(body)
     values = body.model_dump(exclude={"headers", "key"})
     await validation.check_references(tx, values)
@@ -164,6 +165,8 @@ async def patch(
     await validation.check_references(tx, changes)
     before = await resources.fetch(tx, principal, ENDPOINTS, id_, lock=True)
     check_if_match(if_match, before["version"])
+    let_go = before["disabled"] and changes.get("disabled") is False
+    changes |= await makers.successor(tx, principal, before, changes, let_go=let_go)
     if "headers" in changes:
         changes |= _sealed_headers(tx, means.vault, id_, changes.pop("headers"))
     if "signatures" in changes:
@@ -177,7 +180,7 @@ async def patch(
         await redelivery.change_edition(tx, row)
     if action == "disabled":
         # As the engine tells it, which has reasons of its own.
-        tx.effects.events[-1].data["reason"] = row["disabled_reason"]
+        tx.effects.events[-1].data["reason"] = makers.disabled_reason(row)
     return row
 
 
@@ -202,12 +205,13 @@ async def _change_signatures(tx: Tx, vault: Vault, before: Row, wanted: Sequence
 
 
 async def enable(tx: Tx, principal: Principal, id_: UUID, if_match: str | None) -> Row:
-    """Lets a disabled endpoint go; one that is enabled stays as it is."""
+    """Lets a disabled endpoint go; one that is enabled stays as it is. Whoever lets an orphan go answers for it."""
     before = await resources.fetch(tx, principal, ENDPOINTS, id_, lock=True)
     check_if_match(if_match, before["version"])
     if not before["disabled"]:
         return before
-    return await resources.change(tx, ENDPOINTS, before, await _let_go(tx, id_), action="enabled")
+    taken = await makers.successor(tx, principal, before, {}, let_go=True)
+    return await resources.change(tx, ENDPOINTS, before, taken | await _let_go(tx, id_), action="enabled")
 
 
 async def delete(tx: Tx, principal: Principal, id_: UUID, if_match: str | None) -> None:

@@ -10,14 +10,14 @@ from fastapi import Query, Request, Response
 
 from services.api import resources
 from services.api.edge import EdgeTransaction, requires
-from services.api.pagination import Page
+from services.api.pagination import ListParams, Page
 from services.api.routing import IfMatch, Router
 from services.api.webhooks import queries, redelivery
 from services.api.webhooks.deliveries import schemas
 from services.api.webhooks.resource import ENDPOINTS, JOBS
 from services.api.webhooks.schemas import WebhookTest
 from services.api.wire import answer, created, one
-from shared.db import Row
+from shared.db import Row, Tx
 from shared.queue import API_QUEUE, WORK
 from shared.tenancy import Principal
 
@@ -33,10 +33,25 @@ def _version(row: Row) -> int:
     return int(row["updated_at"].timestamp() * 1_000_000)
 
 
+def _asked_in(request: Request) -> str | None:
+    """The request that a job goes back to."""
+    id_: str | None = request.scope["sixteen.request_id"]
+    return id_
+
+
 def _queued(request: Request, row: Row) -> Response:
     """A job that an api-worker has been told of; should the word be lost, its sweep finds the job."""
     request.app.state.sixteen.nudger.nudge(API_QUEUE, WORK)
     return created(JOBS.wire(row), f"{JOBS.path}/{row['id']}", row["version"])
+
+
+async def _page(
+    request: Request, principal: Principal, tx: Tx, endpoint_id: UUID, listing: queries.Listing, params: ListParams
+) -> Response:
+    """What belongs to an endpoint, a page at a time."""
+    await resources.fetch(tx, principal, ENDPOINTS, endpoint_id)
+    cursors = request.app.state.cursors
+    return answer(await queries.fetch_page(tx, principal, listing, params, cursors, endpoint_id))
 
 
 @router.post(
@@ -70,7 +85,7 @@ async def recover_webhook_endpoint(
 
     The answer is a job: read it for its progress, `:cancel` it to stop.
     """
-    return _queued(request, await redelivery.recover(tx, principal, id, body, request.scope["sixteen.request_id"]))
+    return _queued(request, await redelivery.recover(tx, principal, id, body, _asked_in(request)))
 
 
 @router.post(
@@ -86,7 +101,7 @@ async def replay_missing_webhooks(
 
     It reaches as far back as events are kept (30 days at least), however many they are. The answer is a job.
     """
-    row = await redelivery.replay_missing(tx, principal, id, body, request.scope["sixteen.request_id"])
+    row = await redelivery.replay_missing(tx, principal, id, body, _asked_in(request))
     return _queued(request, row)
 
 
@@ -103,9 +118,7 @@ async def list_webhook_attempts(
     params: Annotated[schemas.WebhookAttemptFilters, Query()],
 ) -> Response:
     """Attempts at this endpoint, newest first: by outcome, status, event and time."""
-    await resources.fetch(tx, principal, ENDPOINTS, id)
-    cursors = request.app.state.cursors
-    return answer(await queries.fetch_page(tx, principal, queries.ATTEMPTS, params, cursors, id))
+    return await _page(request, principal, tx, id, queries.ATTEMPTS, params)
 
 
 @router.get(
@@ -121,9 +134,7 @@ async def list_webhook_deliveries(
     params: Annotated[schemas.WebhookDeliveryFilters, Query()],
 ) -> Response:
     """Events on their way to this endpoint, delivered or given up; newest event first."""
-    await resources.fetch(tx, principal, ENDPOINTS, id)
-    cursors = request.app.state.cursors
-    return answer(await queries.fetch_page(tx, principal, queries.DELIVERIES, params, cursors, id))
+    return await _page(request, principal, tx, id, queries.DELIVERIES, params)
 
 
 @router.get(
@@ -163,7 +174,7 @@ async def resend_webhook_delivery(
 
     `webhook-id` and body are those of the first time, so that a receiver that had it can drop it.
     """
-    return _queued(request, await redelivery.resend(tx, principal, id, request.scope["sixteen.request_id"]))
+    return _queued(request, await redelivery.resend(tx, principal, id, _asked_in(request)))
 
 
 @router.get(

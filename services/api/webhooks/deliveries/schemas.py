@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.api.errors import FieldError
 from services.api.fields import Instant, Known, Strict
-from services.api.pagination import ListParams, Storable
+from services.api.pagination import ListParams
 from shared.catalog.webhooks import (
     WEBHOOK_DELIVERY_STATUSES,
     WEBHOOK_JOB_KINDS,
@@ -65,7 +65,10 @@ class WebhookRequest(BaseModel):
 
     url: str
     headers: dict[str, Any] = Field(description="Values of the endpoint's own headers are left out.")
-    body: str | None = Field(description="The bytes that were signed, as text; null once the event is no longer kept.")
+    body: str | None = Field(
+        description="The bytes that were signed, as text; null once the event is no longer kept, and for whoever may"
+        " not read it."
+    )
 
 
 class WebhookResponse(BaseModel):
@@ -172,7 +175,7 @@ class WebhookDeliveryFilters(_Within):
     requested_by: UUID | None = None
 
 
-class WebhookStatsParams(Storable):
+class WebhookStatsParams(BaseModel):
     """Which time to count."""
 
     model_config = ConfigDict(extra="forbid")
