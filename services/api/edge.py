@@ -9,7 +9,6 @@ everything back. Services never commit.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, NamedTuple
 
@@ -32,7 +31,7 @@ from services.api.errors import (
     wrong,
 )
 from services.api.idempotency import REPLAY, hold_key, key_digest, replay, request_hash
-from services.api.parameters import REQUEST, Places, reading_query_at_once
+from services.api.parameters import Reading, reading_query_at_once
 from services.api.state import State
 from services.api.wire import JSON_TYPES, read_json, refuse_nul
 from shared import db
@@ -45,8 +44,6 @@ from shared.tenancy import Principal
 # Every filter of a list at its longest, several times over.
 MOST_QUERY = 16_000
 STORED_HEADERS = ("location", "etag", "content-type")
-# Where in its scope a request's path and headers are, once they are read.
-SAID = "sixteen.said"
 # What a transaction is refused with whose key was answered before.
 ANSWERED = "SX100"
 
@@ -87,13 +84,40 @@ class JsonRequest(Request):
 
 
 class Entry(NamedTuple):
-    """What a route asks of its caller, under which names it wants the principal and the transaction, and what it
-    reads of the path and the headers."""
+    """What a route's call is given: what it asks of its caller, what it reads, and under which names it wants its
+    principal, its transaction and the request."""
 
     scopes: SecurityScopes
+    reading: Reading
     principal: str | None
     tx: str | None
-    places: Places
+    request: str | None
+
+    @classmethod
+    def of(cls, dependant: Dependant) -> Entry | None:
+        """None where something else is asked for besides: the framework then brings all of it, in the route's order."""
+        asked = {each.call: each for each in dependant.dependencies}
+        reading = Reading.of(dependant)
+        strange = len(asked) < len(dependant.dependencies) or asked.keys() - {authorize, begin}
+        if authorize not in asked or strange or reading is None:
+            return None
+        caller, opened = asked[authorize], asked.get(begin)
+        tx = opened.name if opened is not None else None
+        return cls(SecurityScopes(caller.own_oauth_scopes), reading, caller.name, tx, dependant.request_param_name)
+
+    async def call(self, call: Callable[..., Coroutine[Any, Any, Response]], request: Request) -> Response:
+        """Calls the route with what the request says; nothing is opened for one that is refused for what it says.
+
+        The framework would bring these one by one, at a quarter of a request's cost.
+        """
+        values = await self.reading.read(request)
+        if self.request is not None:
+            values[self.request] = request
+        if self.principal is not None:
+            values[self.principal] = request.scope["sixteen.principal"]
+        if self.tx is not None:
+            values[self.tx] = await begin(request)
+        return await call(**values)
 
 
 class EdgeRoute(APIRoute):
@@ -107,12 +131,15 @@ class EdgeRoute(APIRoute):
             return False
         return not any(each.is_required() for each in kind.model_fields.values())
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def _handled_by_framework(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         declared = self.dependant
-        entry = _entry_of(declared)
-        self.dependant = reading_query_at_once(_entered(declared, entry) if entry is not None else declared)
+        self.dependant = reading_query_at_once(declared)
         handle = super().get_route_handler()
         self.dependant = declared
+        return handle
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        entry, handle = Entry.of(self.dependant), self._handled_by_framework()
         extra = self.openapi_extra or {}
         takes_json = self.body_field is not None and not extra.get("x-upload")
         takes_query, may_be_empty = _takes_query(self.dependant), self.body_may_be_empty
@@ -129,12 +156,11 @@ class EdgeRoute(APIRoute):
             try:
                 if entry is not None:
                     await authorize(request, entry.scopes)
-                    request.scope[SAID] = entry.places.read(request)
                 if takes_json and not (may_be_empty and await request.take_nothing_as_empty()):
                     _require_json(request)
                 if not takes_query and request.scope["query_string"]:
                     _refuse_query(request)
-                response = await handle(request)
+                response = await (handle(request) if entry is None else entry.call(self.endpoint, request))
                 await _finish(request, response)
             except Exception as error:
                 replayed = await _leave(request, error)
@@ -151,39 +177,6 @@ class EdgeRoute(APIRoute):
             return conditional.named(request, response) if request.method == "GET" else response
 
         return run
-
-
-def _entry_of(dependant: Dependant) -> Entry | None:
-    """None where something else must be known besides: the framework then brings all of it, in the route's order."""
-    asked = {each.call: each for each in dependant.dependencies}
-    if authorize not in asked or len(asked) < len(dependant.dependencies) or asked.keys() - {authorize, begin}:
-        return None
-    caller, opened = asked[authorize], asked.get(begin)
-    scopes = SecurityScopes(caller.own_oauth_scopes)
-    return Entry(scopes, caller.name, opened.name if opened is not None else None, Places.of(dependant))
-
-
-def _entered(dependant: Dependant, entry: Entry) -> Dependant:
-    """The same dependant, whose call is given the principal let in and the parameters read before, and opens the
-    transaction itself.
-
-    The framework would bring them among the rest, at a quarter of a read's cost; and here nothing is opened for a
-    request that is refused for what it says.
-    """
-    call: Any = dependant.call
-    asks_for_request = dependant.request_param_name
-
-    async def run(**values: Any) -> Any:
-        request: Request = values[asks_for_request] if asks_for_request else values.pop(REQUEST)
-        values |= request.scope[SAID]
-        if entry.principal is not None:
-            values[entry.principal] = request.scope["sixteen.principal"]
-        if entry.tx is not None:
-            values[entry.tx] = await begin(request)
-        return await call(**values)
-
-    name = asks_for_request or REQUEST
-    return replace(dependant, dependencies=[], path_params=[], header_params=[], call=run, request_param_name=name)
 
 
 def _require_json(request: Request) -> None:

@@ -8,35 +8,45 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from json import JSONDecodeError
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
-from fastapi import Request
-from fastapi._compat import ModelField, field_annotation_is_sequence
+from fastapi import HTTPException, Request
+from fastapi._compat import ModelField, field_annotation_is_sequence, get_missing_field_error
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
+from fastapi.params import Form
 from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect
 
-# The name under which a wrapped call gets the request, where what it wraps has none for it.
-REQUEST = "sixteen_request"
+_REQUEST = "sixteen_request"
 Endpoint = Callable[..., Coroutine[Any, Any, Any]]
 
 
-class Places(NamedTuple):
-    """The parameters of a route in its path and its headers; each with the name it has there."""
+class Reading(NamedTuple):
+    """Where the arguments of a route's call stand in a request: each with its name there, or what reads it."""
 
     path: tuple[tuple[str, ModelField], ...]
     headers: tuple[tuple[str, ModelField], ...]
+    query: tuple[str, Callable[[bytes], BaseModel]] | None
+    body: ModelField | None
 
     @classmethod
-    def of(cls, dependant: Dependant) -> Places:
+    def of(cls, dependant: Dependant) -> Reading | None:
+        """None where a route reads something else: a form, cookies, parameters that make no model."""
+        query = _query_of(dependant)
+        body = dependant.body_params[0] if dependant.body_params else None
+        others = dependant.cookie_params or (dependant.query_params and query is None) or len(dependant.body_params) > 1
+        if others or (body is not None and (isinstance(body.field_info, Form) or body.field_info.embed)):  # type: ignore[attr-defined]
+            return None
+        path, headers = dependant.path_params, dependant.header_params
         return cls(
-            tuple((each.alias, each) for each in dependant.path_params),
-            tuple((each.alias, each) for each in dependant.header_params),
+            tuple((each.alias, each) for each in path), tuple((each.alias, each) for each in headers), query, body
         )
 
-    def read(self, request: Request) -> dict[str, Any]:
-        """The values by the names of the call's arguments; raises RequestValidationError."""
+    async def read(self, request: Request) -> dict[str, Any]:
+        """The arguments by name; raises RequestValidationError: where the path leads nowhere is said first."""
         values: dict[str, Any] = {}
         wrong: list[dict[str, Any]] = []
         for name, field in self.path:
@@ -51,26 +61,58 @@ class Places(NamedTuple):
             wrong += errors
         if wrong:
             raise RequestValidationError(wrong)
+        if self.body is not None:
+            values[self.body.name] = await _read_body(request, self.body)
+        if self.query is not None:
+            values[self.query[0]] = self.query[1](request.scope["query_string"])
         return values
+
+
+async def _read_body(request: Request, field: ModelField) -> Any:
+    """The document in the body as the route's model."""
+    try:
+        if not await request.body():
+            if field.field_info.is_required():
+                raise RequestValidationError([get_missing_field_error(("body",))])
+            return field.get_default()
+        document = await request.json()
+    except JSONDecodeError as error:
+        wrong = {"type": "json_invalid", "loc": ("body", error.pos), "msg": "JSON decode error", "input": {}}
+        raise RequestValidationError([{**wrong, "ctx": {"error": error.msg}}], body=error.doc) from error
+    except ClientDisconnect as error:
+        raise HTTPException(400, "The body ended before its end.") from error
+    value, errors = field.validate(document, loc=("body",))
+    if errors:
+        raise RequestValidationError(errors, body=document)
+    return value
 
 
 def reading_query_at_once(dependant: Dependant) -> Dependant:
     """The same dependant; where its query is one model, its call reads that itself, when all else is known.
 
-    Who may not call, and where the path leads nowhere, is still said first.
+    For a route that the framework calls. Who may not call, and where the path leads nowhere, is still said first.
     """
-    model = dependant.query_params[0].field_info.annotation if len(dependant.query_params) == 1 else None
-    if not (isinstance(model, type) and issubclass(model, BaseModel)) or dependant.call is None:
+    query = _query_of(dependant)
+    if query is None or dependant.call is None:
         return dependant
     call: Endpoint = dependant.call
-    name, asks_for_request = dependant.query_params[0].name, dependant.request_param_name
-    read = _reader(model)
+    asks_for_request = dependant.request_param_name
+    name, read = query
 
     async def run(**values: Any) -> Any:
-        request: Request = values[asks_for_request] if asks_for_request else values.pop(REQUEST)
+        request: Request = values[asks_for_request] if asks_for_request else values.pop(_REQUEST)
         return await call(**values, **{name: read(request.scope["query_string"])})
 
-    return replace(dependant, query_params=[], call=run, request_param_name=asks_for_request or REQUEST)
+    return replace(dependant, query_params=[], call=run, request_param_name=asks_for_request or _REQUEST)
+
+
+def _query_of(dependant: Dependant) -> tuple[str, Callable[[bytes], BaseModel]] | None:
+    """The name of the call's one model of parameters, and what reads it."""
+    if len(dependant.query_params) != 1:
+        return None
+    field = dependant.query_params[0]
+    model = field.field_info.annotation
+    return (field.name, _reader(model)) if isinstance(model, type) and issubclass(model, BaseModel) else None
 
 
 def _reader(model: type[BaseModel]) -> Callable[[bytes], BaseModel]:
