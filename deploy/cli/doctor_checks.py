@@ -236,7 +236,10 @@ async def _api(url: str, api_key: str | None) -> list[Finding]:
     if ready.status_code != 200:
         return [fail("api", f"not ready: {ready.text[:200]}", f"See {data_dir()}/logs/api.log")]
     findings = [ok("api", f"ready at {url}")]
-    if me.status_code != 200:
+    if not api_key:
+        none = Finding("api key", State.WARN, "none given", "Set SIXTEEN_API_KEY; `sixteen init` makes one.")
+        findings.append(none)
+    elif me.status_code != 200:
         findings.append(fail("api key", f"refused ({me.status_code})", "Set SIXTEEN_API_KEY, or run `make run` again."))
     else:
         findings.append(ok("api key", "accepted"))

@@ -167,7 +167,8 @@ def from_database(error: asyncpg.PostgresError) -> Problem:
     if isinstance(error, asyncpg.QueryCanceledError):
         return Unavailable("The database took too long; try again.")
     if isinstance(error, asyncpg.DataError):
-        return Invalid("A value can't be stored as it is.", errors=[wrong("", "invalid_value", str(error))])
+        words = "A value can't be stored as it is."
+        return Invalid(words, errors=[wrong("", "invalid_value", words)])
     return Unavailable("The database can't answer right now.") if _is_outage(error) else Problem()
 
 

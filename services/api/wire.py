@@ -34,10 +34,9 @@ _MOST_TOLD: Final = 20
 class NulInBody(HTTPException):
     """Raised while a body is read; the framework lets this kind of exception through."""
 
-    def __init__(self, pointers: list[str]) -> None:
+    def __init__(self, problem: Invalid) -> None:
         super().__init__(422, _NO_NUL)
-        errors = [wrong(pointer, "value_error", _NO_NUL) for pointer in pointers]
-        self.problem = Invalid(f"Wrong: {', '.join(pointers[:5])}.", errors=errors)
+        self.problem = problem
 
 
 def read_json(body: bytes) -> Any:
@@ -47,14 +46,23 @@ def read_json(body: bytes) -> Any:
     """
     document = orjson.loads(body)
     if b"\\u0000" in body:
-        pointers = list(islice(_places_of_nul(document), _MOST_TOLD))
-        if pointers:
-            raise NulInBody(pointers)
+        problem = nul_within(document)
+        if problem is not None:
+            raise NulInBody(problem)
     return document
 
 
-def _places_of_nul(document: Any) -> Iterator[str]:
-    waiting: list[tuple[str, Any]] = [("", document)]
+def nul_within(document: Any, pointer: str = "") -> Invalid | None:
+    """What is wrong with a document that stands at `pointer` of the body; None where it holds no NUL."""
+    pointers = list(islice(_places_of_nul(document, pointer), _MOST_TOLD))
+    if not pointers:
+        return None
+    errors = [wrong(each, "value_error", _NO_NUL) for each in pointers]
+    return Invalid(f"Wrong: {', '.join(pointers[:5])}.", errors=errors)
+
+
+def _places_of_nul(document: Any, root: str) -> Iterator[str]:
+    waiting: list[tuple[str, Any]] = [(root, document)]
     while waiting:
         pointer, value = waiting.pop()
         if isinstance(value, str):

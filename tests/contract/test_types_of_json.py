@@ -168,6 +168,23 @@ async def test_a_nul_in_a_query_or_path_is_refused(app: FastAPI, admin: Caller) 
     assert tried > 150
 
 
+@pytest.mark.parametrize(
+    ("column", "file_name", "pointer"),
+    [("na\0me", "f.csv", "/mapping/fields/name/column"), ("name", "f\0.csv", "/file")],
+)
+async def test_a_nul_in_a_form_is_refused(admin: Caller, column: str, file_name: str, pointer: str) -> None:
+    mapping = {"kind": "customers", "source": "erp", "fields": {"external_id": "id", "name": column}}
+    lines = (
+        '--B\r\nContent-Disposition: form-data; name="mapping"\r\n\r\n', json.dumps(mapping),
+        f'\r\n--B\r\nContent-Disposition: form-data; name="file"; filename="{file_name}"\r\n',
+        "Content-Type: text/csv\r\n\r\nid,name\n1,Acme\n\r\n--B--\r\n",
+    )  # fmt: skip
+    headers = {"Content-Type": "multipart/form-data; boundary=B", "Idempotency-Key": "k"}
+    response = await admin.request("POST", "/v1/imports", content="".join(lines).encode(), headers=headers)
+    assert response.status_code == 422, response.text
+    assert [each["pointer"] for each in response.json()["errors"]] == [pointer]
+
+
 def _parameters(app: FastAPI, node: Document) -> list[Document]:
     return [resolve(app.openapi(), each) for each in node.get("parameters", ())]
 

@@ -67,6 +67,8 @@ async def _upload(parts: dict[str, Any]) -> Upload:
     file, mapping = parts.pop("file", None), parts.pop("mapping", None)
     if not isinstance(file, UploadFile):
         raise invalid("/file", "required", "The part file, with the file to import, is missing.")
+    if "\0" in (file.filename or ""):
+        raise invalid("/file", "value_error", "the character NUL is not allowed in the name of a file")
     if mapping is None:
         raise invalid("/mapping", "required", "The part mapping (JSON or YAML) is missing.")
     text = await mapping.read(documents.MOST_BYTES + 1) if isinstance(mapping, UploadFile) else mapping
