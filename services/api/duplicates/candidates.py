@@ -7,7 +7,20 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Executable, Table, bindparam, cast, func, null, select, text, true
+from sqlalchemy import (
+    ColumnElement,
+    Executable,
+    Table,
+    bindparam,
+    cast,
+    func,
+    literal,
+    null,
+    select,
+    text,
+    true,
+    tuple_,
+)
 from sqlalchemy.dialects import postgresql
 
 from services.api.duplicates.compare import Traits, numbers, region_of, registrable
@@ -187,11 +200,14 @@ def _select_pairs(kind: str, reach: Reach) -> Executable:
     With each row comes where the window ends (`last_id`) and how many records it holds; it is there without a pair too.
     """
     table = TABLES[kind]
+    first = bindparam("after_first", type_=_UUID)
     website, customer_id = (table.c.website, null()) if kind == "customer" else (null(), table.c.customer_id)
     seen = (
         scoped(table, reach, table.c.id, table.c.name, table.c.sort_key, table.c.phone, table.c.email)
         .add_columns(cast(website, postgresql.TEXT).label("website"), cast(customer_id, _UUID).label("customer_id"))
-        .where(table.c.deleted_at.is_(None), table.c.id >= bindparam("after_first", type_=_UUID))
+        .where(table.c.deleted_at.is_(None), table.c.id >= first)
+        # What ended the last window has been looked at.
+        .where(tuple_(table.c.id, literal(_LAST, _UUID)) > tuple_(first, bindparam("after_second", type_=_UUID)))
         .order_by(table.c.id)
         .limit(bindparam("window"))
         .cte("seen")
