@@ -19,6 +19,7 @@ from fastapi.routing import APIRoute
 from fastapi.security import SecurityScopes
 from pydantic import BaseModel
 from starlette.datastructures import Headers
+from starlette.types import Scope
 
 from services.api import conditional, deprecation
 from services.api.auth.callers import authorize
@@ -64,8 +65,33 @@ class EdgeTx(Tx):
         self.request_hash: bytes | None = None
 
 
+class ReceivedHeaders(Headers):
+    """Headers found by their name instead of by a look at each; of one sent twice the first counts."""
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__(raw=scope["headers"])
+        self._values: dict[str, str] = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])
+        }
+
+    def __getitem__(self, key: str) -> str:
+        return self._values[key.lower()]
+
+    def __contains__(self, key: Any) -> bool:
+        return str(key).lower() in self._values
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self._values.get(key.lower(), default)
+
+
 class JsonRequest(Request):
     """Reads JSON with orjson, which also bounds its depth."""
+
+    @property
+    def headers(self) -> Headers:
+        if not hasattr(self, "_headers"):
+            self._headers = ReceivedHeaders(self.scope)
+        return self._headers
 
     async def json(self) -> Any:
         if not hasattr(self, "_json"):
@@ -79,7 +105,7 @@ class JsonRequest(Request):
         self._body = b"{}"
         headers = [each for each in self.scope["headers"] if each[0] != b"content-type"]
         self.scope["headers"] = [*headers, (b"content-type", b"application/json")]
-        self._headers = Headers(scope=self.scope)
+        self._headers = ReceivedHeaders(self.scope)
         return True
 
 

@@ -45,6 +45,8 @@ def create_app(settings: ApiSettings | None = None, clock: Clock | None = None) 
         redoc_url=None,
         redirect_slashes=False,
         separate_input_output_schemas=False,
+        # Metrics and logs are our own (shared/telemetry.py); traces are there for whoever installs a provider.
+        telemetry={"metrics": False, "logs": False},
     )
     app.state.cursors = Cursors(settings.secret_key.get_secret_value())
     handlers.install(app)

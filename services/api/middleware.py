@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from functools import lru_cache
 from typing import Any
 
 import structlog
+from prometheus_client import Histogram
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -111,10 +113,16 @@ def _bounded(receive: Receive, limit: int) -> Receive:
     return bounded
 
 
+@lru_cache(maxsize=4096)
+def _durations(method: str, path: str, status: int) -> Histogram:
+    """The histogram of requests to one route that were answered alike."""
+    return telemetry.REQUESTS.labels(method, path, str(status))
+
+
 def _account(scope: Scope, status: int, seconds: float) -> None:
     route: Any = scope.get("route")
     path = getattr(route, "path", None) or "unknown"
-    telemetry.REQUESTS.labels(scope["method"], path, str(status)).observe(seconds)
+    _durations(scope["method"], path, status).observe(seconds)
     if path in QUIET:
         return
     principal = scope.get("sixteen.principal")

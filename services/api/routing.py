@@ -36,12 +36,14 @@ class RouteIndex(BaseRoute):
     """
 
     def __init__(self, routes: Iterable[APIRoute]) -> None:
+        self._named: dict[tuple[str, str], APIRoute] = {}
         self._exact: dict[str, list[APIRoute]] = defaultdict(list)
         self._verbs: dict[str, list[APIRoute]] = defaultdict(list)
         self._plain: dict[str, list[APIRoute]] = defaultdict(list)
         for route in routes:
             if "{" not in route.path:
                 self._exact[route.path].append(route)
+                self._named.update({(route.path, method): route for method in route.methods or ()})
             elif ":" in route.path.rsplit("/", 1)[-1]:
                 self._verbs[_resource(route.path)].append(route)
             else:
@@ -50,6 +52,9 @@ class RouteIndex(BaseRoute):
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         if scope["type"] != "http":
             return Match.NONE, {}
+        named = self._named.get((scope["path"], scope["method"]))
+        if named is not None:
+            return named.matches(scope)
         sought = {**scope, "path": _whole(scope)} if b"%2f" in scope.get("raw_path", b"").lower() else scope
         path: str = sought["path"]
         # `/processes/templates` and `/{id}:restore` are never a `/{id}`, whatever the method.
