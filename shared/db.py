@@ -151,7 +151,7 @@ class Database:
         """A connection, to be given back; the one used last where one is kept. Raises TimeoutError."""
         while self._kept:
             connection = self._kept.pop()[1]
-            if not connection.is_closed():
+            if not _is_lost(connection):
                 return connection
             await self.pool.release(connection)  # type: ignore[arg-type]
         self._waiting += 1
@@ -166,7 +166,7 @@ class Database:
         A transaction that only read may still be open in it: it ends with the next one's beginning, which saves a
         busy process a round trip in three, or when the moment is over.
         """
-        if self._waiting or connection.is_closed():
+        if self._waiting or _is_lost(connection):
             await self._release(connection)
             return
         loop = asyncio.get_running_loop()
@@ -188,7 +188,7 @@ class Database:
 
     async def _release(self, connection: Connection) -> None:
         try:
-            if not connection.is_closed() and connection.is_in_transaction():
+            if not _is_lost(connection) and connection.is_in_transaction():
                 await rollback(connection)
         finally:
             await self.pool.release(connection)  # type: ignore[arg-type]
@@ -238,6 +238,14 @@ class Database:
         self._kept.clear()
         await asyncio.gather(*self._going_back, *(self._release(each) for each in kept))
         await self.pool.close()
+
+
+def _is_lost(connection: Connection) -> bool:
+    """Whether it is closed; the pool takes one that broke back by itself, and then lets nobody call it."""
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:
+        return True
 
 
 async def commit(connection: Connection, last: str | None = None) -> None:

@@ -40,11 +40,14 @@ async def run(names: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="sixteen-bench-") as folder:
         Path(folder).chmod(0o755)
         async with running_stack(Path(folder), int(os.environ.get("BENCH_OPPORTUNITIES", OPPORTUNITIES))) as stack:
-            for name, case in CASES.items():
-                if not names or name in names:
-                    await case(stack, results)
-    results.show()
-    results.write(data_dir / "bench.json")
+            try:
+                for name, case in CASES.items():
+                    if not names or name in names:
+                        await case(stack, results)
+            finally:
+                # What was measured before a case failed is not lost with it.
+                results.show()
+                results.write(data_dir / "bench.json")
     return 0 if results.all_hold else 1
 
 

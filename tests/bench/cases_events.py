@@ -75,7 +75,7 @@ async def change_to_stream(stack: Stack, results: Results) -> None:
             httpx.AsyncClient(base_url=f"http://127.0.0.1:{stack.api_port}", headers=headers) as client,
             listening(stack, type=["focus.moved", "opportunity.created"]) as arrivals,
         ):
-            owner_id = (await client.get("/v1/opportunities?limit=1&status=open")).json()["data"][0]["owner_id"]
+            owner_id = (await client.get("/v1/opportunities?limit=1&status=open&sort=id")).json()["data"][0]["owner_id"]
             customer_id = str(stack.seeded.customer_ids[0])
             for number in range(SAMPLES):
                 made = {
