@@ -264,7 +264,8 @@ async def rollback(connection: Connection) -> None:
     try:
         await connection.execute("ROLLBACK")
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-        connection.terminate()
+        if not _is_lost(connection):
+            connection.terminate()
 
 
 def json_literal(document: Any) -> str:
