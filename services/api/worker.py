@@ -83,6 +83,7 @@ def _clockwork(settings: WorkerSettings, tools: Tools) -> list[Duty]:
         Duty("partitions", housekeeping.partitions, PARTITION_SECONDS),
         Duty("restored events", housekeeping.settle, PARTITION_SECONDS),
         Duty("idempotency keys", housekeeping.purge_keys, PURGE_SECONDS),
+        Duty("old merges", housekeeping.forget_merges, PARTITION_SECONDS),
     ]
 
 

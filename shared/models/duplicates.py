@@ -33,6 +33,8 @@ merges = tenant_table(
     uuid_column("undone_by", nullable=True),
     # Fields that were changed after the merge, and so were left as they were by its undoing.
     Column("kept_fields", ARRAY(Text)),
+    # Since when `fields` holds names alone.
+    time_column("forgotten_at"),
     *recorded_columns(),
     one_of("kind", MERGED_KINDS),
     CheckConstraint("into_id <> from_id", name="of_two"),
@@ -40,6 +42,7 @@ merges = tenant_table(
     refers_to("undone_by", "members"),
     Index("uq_merges_from", "workspace_id", "kind", "from_id", unique=True, postgresql_where=text("undone_at IS NULL")),
     Index("ix_merges_into", "workspace_id", "kind", "into_id"),
+    Index("ix_merges_remembered", "recorded_at", postgresql_where=text("forgotten_at IS NULL")),
 )
 
 # The journal: every row that a merge moved, so that exactly these go back.

@@ -65,7 +65,7 @@ webhook_endpoints = tenant_table(
     time_column("disabled_at"),
     uuid_column("created_by", nullable=True),
     *recorded_columns(),
-    one_of("disabled_reason", ("requested", "failing", "gone")),
+    one_of("disabled_reason", ("requested", "failing", "gone", "orphaned")),
     schema=EVENTS,
 )
 

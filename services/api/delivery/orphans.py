@@ -24,7 +24,7 @@ HOLD = sql(
     " ORDER BY e.id FOR NO KEY UPDATE OF e"
 )
 DISABLE = sql(
-    "UPDATE events.webhook_endpoints SET disabled = true, disabled_reason = NULL, disabled_at = :now,"
+    "UPDATE events.webhook_endpoints SET disabled = true, disabled_reason = :reason, disabled_at = :now,"
     " version = version + 1, updated_at = :now"
     " WHERE workspace_id = :workspace_id AND id = ANY (CAST(:ids AS uuid[])) RETURNING id, version"
 )
@@ -39,7 +39,7 @@ async def disable_orphans(database: Database, clock: Clock, workspace_id: UUID, 
     async with database.transaction(workspace_id, clock.now()) as tx:
         held = await tx.rows(HOLD, ids=list(ids))
         orphans = [row["id"] for row in held if not makers.may_have(row)]
-        disabled = await tx.rows(DISABLE, ids=orphans, now=tx.now) if orphans else []
+        disabled = await tx.rows(DISABLE, ids=orphans, reason=makers.ORPHANED, now=tx.now) if orphans else []
         for row in disabled:
             log.warning("endpoint_disabled", endpoint_id=str(row["id"]), reason=makers.ORPHANED)
             data = {"id": row["id"], "reason": makers.ORPHANED}

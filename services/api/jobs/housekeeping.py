@@ -1,4 +1,4 @@
-"""What must not grow for ever: partitions of events, answers kept for Idempotency-Keys."""
+"""What must not be kept for ever: partitions of events, answers for Idempotency-Keys, what merges took over."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Final
 import structlog
 
 from services.api.delivery.restored import settle_restored
+from services.api.merges.resource import UNDOABLE
 from shared.db import Database
 
 log = structlog.get_logger(__name__)
@@ -15,6 +16,7 @@ PARTITION_SECONDS: Final = 3600.0
 PURGE_SECONDS: Final = 300.0
 _PURGED_AT_ONCE: Final = 5_000
 _PURGE: Final = "SELECT sales.purge_idempotency_keys($1, $2)"
+_FORGET: Final = "SELECT sales.forget_merges($1, $2)"
 
 
 class Housekeeping:
@@ -49,3 +51,8 @@ class Housekeeping:
         """Forgets old answers, a batch at a time, of all workspaces; True where there is another batch."""
         purged = await self._database.pool.fetchval(_PURGE, self._hours, _PURGED_AT_ONCE)
         return int(purged) == _PURGED_AT_ONCE
+
+    async def forget_merges(self) -> bool:
+        """Forgets what stood in the fields of merges that can't be undone any more; True where there is more."""
+        forgotten = await self._database.pool.fetchval(_FORGET, UNDOABLE.days, _PURGED_AT_ONCE)
+        return int(forgotten) == _PURGED_AT_ONCE

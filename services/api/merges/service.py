@@ -32,16 +32,13 @@ INSERT = sql(
 COUNT_MOVED = sql(
     "UPDATE sales.merges SET moved = CAST(:moved AS jsonb) WHERE workspace_id = :workspace_id AND id = :id RETURNING *"
 )
-# Which fields a merge took over is told for ever; what stood in them, only as long as it may have to go back.
+# Which fields a merge took over is told for ever; what stood in them, only as long as it may have to go back. (What
+# nobody takes back is forgotten by the api-worker, sales.forget_merges.)
 _NAMES = "(SELECT coalesce(jsonb_object_agg(f.name, NULL), '{}') FROM jsonb_object_keys(fields) AS f(name))"
 UNDO = sql(
     "UPDATE sales.merges SET undone_at = :now, undone_by = :member_id, kept_fields = :kept_fields, updated_at = :now,"
-    f" version = version + 1, fields = {_NAMES} WHERE workspace_id = :workspace_id AND id = :id RETURNING *"
-)
-FORGET = sql(
-    f"UPDATE sales.merges SET fields = {_NAMES} WHERE workspace_id = :workspace_id"
-    " AND (undone_at IS NOT NULL OR recorded_at < :before)"
-    " AND EXISTS (SELECT FROM jsonb_each(fields) AS f(name, value) WHERE f.value <> 'null')"
+    f" version = version + 1, fields = {_NAMES}, forgotten_at = :now"
+    " WHERE workspace_id = :workspace_id AND id = :id RETURNING *"
 )
 # A later merge of either record; or, of customers, one of a contact that goes back and one that stays.
 LATER = sql(
@@ -92,7 +89,6 @@ async def merge(tx: Tx, principal: Principal, subject: Subject, body: MergeCreat
     await resources.change(tx, subject.resource, from_, {"deleted_at": tx.now}, action="deleted")
     after = await resources.change(tx, subject.resource, into, choices.columns_of(changes))
     moved = await moves.move(tx, subject.kind, merge_id, into, from_["id"])
-    await forget_values(tx)
     row = await tx.row(COUNT_MOVED, id=merge_id, moved=moved)
     assert row is not None  # noqa: S101 - inserted above
     _tell(tx, subject, row, after, "merged", {"moved": moved, "changed": sorted(changes)})
@@ -176,11 +172,6 @@ async def undo(tx: Tx, principal: Principal, id_: UUID, if_match: str | None) ->
     moved = await moves.give_back(tx, row, into)
     _tell(tx, subject, row, after, "unmerged", {"moved": moved, "changed": sorted(back)})
     return row
-
-
-async def forget_values(tx: Tx) -> int:
-    """Forgets what stood in the fields of merges of this workspace that can't be undone any more; of how many."""
-    return await tx.run(FORGET, before=tx.now - UNDOABLE)
 
 
 async def _check_undoable(tx: Tx, found: Row) -> None:

@@ -78,9 +78,3 @@ def reads(principal: Principal, type_: str) -> bool:
     """Whether the caller may be told of events of this type."""
     known = EVENT_TYPES.get(type_)
     return "events:read" in principal.scopes and (known is None or known.scope in principal.scopes)
-
-
-def disabled_reason(endpoint: Mapping[str, Any]) -> str | None:
-    """Why an endpoint is disabled; an orphan's row names no reason of its own."""
-    reason: str | None = endpoint["disabled_reason"]
-    return ORPHANED if endpoint["disabled"] and reason is None else reason

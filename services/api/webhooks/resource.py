@@ -6,7 +6,6 @@ from typing import Any
 
 from services.api.filters import after, by_time, equals
 from services.api.resources import Resource
-from services.api.webhooks.makers import disabled_reason
 from services.api.webhooks.validation import LOCAL_NOTICE, is_local
 from services.api.wire import columns
 from shared.db import Row
@@ -27,7 +26,7 @@ _HIDDEN = frozenset(("url", "metadata", "headers_encrypted", "headers_key_id", "
 
 def wire(row: Row) -> dict[str, Any]:
     notice = LOCAL_NOTICE if is_local(row["url"]) else None
-    return {**columns(row, _SHOWN), "disabled_reason": disabled_reason(row), "notice": notice}
+    return {**columns(row, _SHOWN), "notice": notice}
 
 
 def job_wire(row: Row) -> dict[str, Any]:

@@ -180,7 +180,7 @@ async def patch(
         await redelivery.change_edition(tx, row)
     if action == "disabled":
         # As the engine tells it, which has reasons of its own.
-        tx.effects.events[-1].data["reason"] = makers.disabled_reason(row)
+        tx.effects.events[-1].data["reason"] = row["disabled_reason"]
     return row
 
 
