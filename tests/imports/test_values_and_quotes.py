@@ -11,7 +11,7 @@ import structlog
 from structlog.testing import LogCapture
 
 from services.api.errors import Invalid
-from services.api.imports import attempt, execution, values
+from services.api.imports import attempt, conversions, execution
 from services.api.imports.documents import check_document
 from tests.imports.support import HEADER, SIMPLE, errors_of, imported, table, upload, worker_of
 from tests.imports.test_uploads import ROW, changed
@@ -44,7 +44,7 @@ async def test_whatever_a_conversion_raises_is_an_error_of_its_row(
             raise ArithmeticError(value)
         return Decimal(value)
 
-    monkeypatch.setattr(values, "_amount", lambda _: brittle)
+    monkeypatch.setattr(conversions, "_amount", lambda _: brittle)
     done = await imported(admin, table(ROW, "2,Second,Acme,Ann Lee,2,Talk,,", "3,Third,Acme,Ann Lee,3,Talk,,"))
     assert await errors_of(admin, done) == [(2, "/amount", "invalid_value")]
     assert done["rows_imported"] == 2

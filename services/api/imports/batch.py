@@ -12,6 +12,7 @@ from uuid import UUID
 
 from services.api.errors import wrong
 from services.api.imports import doubles, history, processes, staging, telling, writing
+from services.api.imports.conversions import Wrong
 from services.api.imports.course import NEW, Present, Process, Step, decide
 from services.api.imports.doubles import SUBJECTS
 from services.api.imports.job import Job
@@ -20,7 +21,6 @@ from services.api.imports.line import Turn
 from services.api.imports.plan import Parsed
 from services.api.imports.reach import within
 from services.api.imports.references import References
-from services.api.imports.values import Wrong
 from shared.db import Query, Row, Tx, sql
 from shared.outbox import write_effects
 

@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from services.api.imports.conversions import Wrong
 from services.api.imports.plan import Wanted
-from services.api.imports.values import Wrong
 
 
 @dataclass(frozen=True, slots=True)

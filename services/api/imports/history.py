@@ -14,6 +14,7 @@ from uuid import UUID
 
 from services.api.errors import wrong
 from services.api.imports import processes, staging, telling, writing
+from services.api.imports.conversions import Wrong
 from services.api.imports.course import Process, Stage
 from services.api.imports.job import Job
 from services.api.imports.kinds import KINDS
@@ -23,7 +24,6 @@ from services.api.imports.plan import Parsed
 from services.api.imports.reach import within
 from services.api.imports.records import make_ids
 from services.api.imports.references import plain
-from services.api.imports.values import Wrong
 from shared.db import Row, Tx, sql
 from shared.ids import new_id
 from shared.models import opportunities

@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from services.api.imports.conversions import Wrong
 from services.api.imports.course import Process, Stage
-from services.api.imports.values import Wrong
 from services.api.opportunities.transitions import VOID_WITHIN
 from shared.catalog.selling import CLOSE_REASONS
 

@@ -15,10 +15,11 @@ from zoneinfo import ZoneInfo
 
 from services.api.attributes.values import wrong_value
 from services.api.errors import FieldError, wrong
+from services.api.imports.conversions import Place, Wrong
 from services.api.imports.kinds import KINDS, Field, Kind, Type
 from services.api.imports.mapping import Mapping, Standing, ValueSpec
 from services.api.imports.readers import Row, Spoilt, Unreadable
-from services.api.imports.values import Place, Reader, Wrong, compile_raw, compile_value, latest_day
+from services.api.imports.values import Reader, compile_raw, compile_value, latest_day
 from shared.db import Row as Record
 
 _KEY = Field(Type.NAME)

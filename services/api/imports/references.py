@@ -14,10 +14,10 @@ from uuid import UUID
 
 from services.api.errors import wrong
 from services.api.fields import sort_key
+from services.api.imports.conversions import Wrong
 from services.api.imports.mapping import Mapping
 from services.api.imports.plan import Named, Parsed
 from services.api.imports.reach import within
-from services.api.imports.values import Wrong
 from services.api.owners import OWNING_ROLES
 from shared.db import Row, Tx, sql
 from shared.effects import AuditEntry, Event
