@@ -36,6 +36,8 @@ NOT_DURABLE = "set_config('synchronous_commit', 'off', true)"
 
 # To connect, and to begin a transaction, may take this long: then it is said that the database is away.
 BEGIN_SECONDS = 5.0
+# For a connection one waits longer: others must first have done what they do.
+ACQUIRE_SECONDS = 15.0
 # A connection that was given back is kept as long for the next request.
 KEPT_SECONDS = 0.01
 _DIALECT = asyncpg_dialect.dialect()  # type: ignore[no-untyped-call]
@@ -131,9 +133,11 @@ async def begin(connection: Connection, workspace_id: UUID, *then: str, read_onl
     mode = " READ ONLY" if read_only else ""
     try:
         await connection.execute(f"{before}BEGIN{mode}; SELECT {calls}", timeout=BEGIN_SECONDS)
-    except TimeoutError:
-        # Its answer may still come, and would be taken for that of the next who gets this connection.
-        connection.terminate()
+    except asyncpg.PostgresError:
+        raise
+    except BaseException:
+        # It may yet begin, and with its modes: the next who gets this connection would go on in it.
+        _terminate(connection)
         raise
 
 
@@ -141,22 +145,26 @@ class Database:
     """A pool of connections for one process, each in the service's own role."""
 
     def __init__(self, pool: asyncpg.Pool[Record]) -> None:
-        self.pool = pool
+        self._pool = pool
         self._kept: list[tuple[float, Connection]] = []
         self._waiting = 0
         self._going_back: set[asyncio.Task[None]] = set()
         self._look: asyncio.TimerHandle | None = None
+        self._closing = False
 
-    async def acquire(self, seconds: float | None = None) -> Connection:
-        """A connection, to be given back; the one used last where one is kept. Raises TimeoutError."""
+    async def acquire(self, seconds: float = ACQUIRE_SECONDS) -> Connection:
+        """A connection, to be given back; the one used last where one is kept. Raises TimeoutError.
+
+        Who waits is counted: nobody may ask the pool itself, which does not know of what is kept.
+        """
         while self._kept:
             connection = self._kept.pop()[1]
             if not _is_lost(connection):
                 return connection
-            await self.pool.release(connection)  # type: ignore[arg-type]
+            await self._pool.release(connection)  # type: ignore[arg-type]
         self._waiting += 1
         try:
-            return await self.pool.acquire(timeout=seconds)
+            return await self._pool.acquire(timeout=seconds)
         finally:
             self._waiting -= 1
 
@@ -166,7 +174,7 @@ class Database:
         A transaction that only read may still be open in it: it ends with the next one's beginning, which saves a
         busy process a round trip in three, or when the moment is over.
         """
-        if self._waiting or _is_lost(connection):
+        if self._waiting or self._closing or _is_lost(connection):
             await self._release(connection)
             return
         loop = asyncio.get_running_loop()
@@ -191,7 +199,33 @@ class Database:
             if not _is_lost(connection) and connection.is_in_transaction():
                 await rollback(connection)
         finally:
-            await self.pool.release(connection)  # type: ignore[arg-type]
+            await self._pool.release(connection)  # type: ignore[arg-type]
+
+    @asynccontextmanager
+    async def connection(self, seconds: float = ACQUIRE_SECONDS) -> AsyncIterator[Connection]:
+        """A connection in no transaction and no workspace, for what belongs to none."""
+        connection = await self.acquire(seconds)
+        try:
+            if connection.is_in_transaction():
+                await rollback(connection)
+            yield connection
+        finally:
+            await self.give_back(connection)
+
+    async def fetch(self, question: str, *given: Any) -> list[Row]:
+        """Rows of what belongs to no workspace."""
+        async with self.connection() as connection:
+            return cast("list[Row]", await connection.fetch(question, *given))
+
+    async def fetchrow(self, question: str, *given: Any) -> Row | None:
+        """One row of what belongs to no workspace."""
+        async with self.connection() as connection:
+            return cast("Row | None", await connection.fetchrow(question, *given))
+
+    async def fetchval(self, question: str, *given: Any) -> Any:
+        """One value of what belongs to no workspace."""
+        async with self.connection() as connection:
+            return await connection.fetchval(question, *given)
 
     @asynccontextmanager
     async def transaction(
@@ -220,24 +254,22 @@ class Database:
     async def ask(self, question: str, seconds: float) -> Row | None:
         """One row of what belongs to no workspace; raises TimeoutError where the server takes the question and does
         not answer: whoever asks how things are must be told so."""
-        connection = await self.acquire(seconds)
-        try:
-            if connection.is_in_transaction():
-                await rollback(connection)
-            return cast("Row | None", await connection.fetchrow(question, timeout=seconds))
-        except TimeoutError:
-            connection.terminate()
-            raise
-        finally:
-            await self.give_back(connection)
+        async with self.connection(seconds) as connection:
+            try:
+                return cast("Row | None", await connection.fetchrow(question, timeout=seconds))
+            except TimeoutError:
+                _terminate(connection)
+                raise
 
     async def close(self) -> None:
+        """Waits for what is in use: it is given back to the pool from now on."""
+        self._closing = True
         if self._look is not None:
             self._look.cancel()
         kept = [connection for _, connection in self._kept]
         self._kept.clear()
         await asyncio.gather(*self._going_back, *(self._release(each) for each in kept))
-        await self.pool.close()
+        await self._pool.close()
 
 
 def _is_lost(connection: Connection) -> bool:
@@ -246,6 +278,11 @@ def _is_lost(connection: Connection) -> bool:
         return connection.is_closed()
     except asyncpg.InterfaceError:
         return True
+
+
+def _terminate(connection: Connection) -> None:
+    if not _is_lost(connection):
+        connection.terminate()
 
 
 async def commit(connection: Connection, last: str | None = None) -> None:
@@ -264,8 +301,7 @@ async def rollback(connection: Connection) -> None:
     try:
         await connection.execute("ROLLBACK")
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-        if not _is_lost(connection):
-            connection.terminate()
+        _terminate(connection)
 
 
 def json_literal(document: Any) -> str:

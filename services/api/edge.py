@@ -58,11 +58,14 @@ class EdgeTx(Tx):
 
     __slots__ = ("digest", "principal", "request_hash")
 
-    def __init__(self, connection: Connection, principal: Principal, now: datetime) -> None:
+    def __init__(
+        self, connection: Connection, principal: Principal, now: datetime, digest: bytes | None, hashed: bytes | None
+    ) -> None:
         super().__init__(connection, principal.workspace_id, now)
         self.principal = principal
-        self.digest: bytes | None = None
-        self.request_hash: bytes | None = None
+        # Of the Idempotency-Key, and of what was sent under it; None without one.
+        self.digest = digest
+        self.request_hash = hashed
 
 
 class ReceivedHeaders(Headers):
@@ -242,7 +245,10 @@ async def _leave(request: Request, error: Exception | None = None) -> Response |
         await rollback(tx.connection)
     finally:
         await state.database.give_back(tx.connection)
-    return None if row is None else replay(row, tx.request_hash)
+    if row is None:
+        # Forgotten since: sent again it will be done.
+        raise RequestInFlight from error
+    return replay(row, tx.request_hash)
 
 
 async def _finish(request: Request, response: Response) -> None:
@@ -298,14 +304,15 @@ async def begin(request: Request) -> Tx:
     principal: Principal = request.scope["sixteen.principal"]
     clock: Clock = state.clock
     key = request.headers.get("idempotency-key") if request.method == "POST" else None
+    # What is still to come of the request comes first: nobody may hold a connection by sending slowly.
+    digest = key_digest(key, request, principal) if key is not None else None
+    hashed = await request_hash(request) if key is not None else None
     connection = await state.database.acquire()
-    tx = EdgeTx(connection, principal, clock.now())
+    tx = EdgeTx(connection, principal, clock.now(), digest, hashed)
     request.scope["sixteen.tx"] = tx
-    if key is None:
+    if tx.digest is None:
         await db.begin(connection, principal.workspace_id, read_only=request.method == "GET")
         return tx
-    tx.digest = key_digest(key, request, principal)
-    tx.request_hash = await request_hash(request)
     try:
         await db.begin(connection, principal.workspace_id, *hold_key(tx.workspace_id, tx.digest))
     except asyncpg.LockNotAvailableError:

@@ -71,7 +71,7 @@ async def _hub(settings: ApiSettings, database: Database, identities: Identities
         database,
         identities,
         cursors,
-        cluster=await database.pool.fetchval(CLUSTER),
+        cluster=await database.fetchval(CLUSTER),
         event_days=settings.event_days,
         most=settings.streams,
         most_per_caller=settings.streams_per_caller,

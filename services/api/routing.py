@@ -52,10 +52,10 @@ class RouteIndex(BaseRoute):
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         if scope["type"] != "http":
             return Match.NONE, {}
-        named = self._named.get((scope["path"], scope["method"]))
-        if named is not None:
-            return named.matches(scope)
         sought = {**scope, "path": _whole(scope)} if b"%2f" in scope.get("raw_path", b"").lower() else scope
+        named = self._named.get((sought["path"], sought["method"]))
+        if named is not None:
+            return named.matches(sought)
         path: str = sought["path"]
         # `/processes/templates` and `/{id}:restore` are never a `/{id}`, whatever the method.
         for those in (self._exact.get(path), self._verbs_at(path), self._plain.get(_resource(path))):

@@ -114,13 +114,13 @@ class Cursor:
 
 async def due_workspaces(database: Database) -> list[tuple[UUID, bool]]:
     """(workspace, whether interactive work waits there) of every workspace with due marks, most urgent first."""
-    rows = await database.pool.fetch(_DUE)
+    rows = await database.fetch(_DUE)
     return [(row["workspace_id"], row["lane"] == INTERACTIVE) for row in rows]
 
 
 async def depth_and_age(database: Database) -> tuple[int, float]:
     """How many marks there are over all workspaces, and the age of the oldest in seconds."""
-    row = await database.pool.fetchrow(_DEPTH)
+    row = await database.fetchrow(_DEPTH)
     return (int(row["depth"]), float(row["age"])) if row else (0, 0.0)
 
 

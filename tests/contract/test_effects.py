@@ -260,7 +260,7 @@ async def test_a_caller_who_leaves_at_any_statement_leaves_nothing(admin: Caller
     write = WRITES[name][0]
     scene = await make_scene(admin)
     before = await everything(admin)
-    pool = admin.state.database.pool
+    pool = admin.state.database._pool
     idle = pool.get_size() - pool.get_idle_size()
 
     async def leave(_: Tx) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any, ClassVar
 
@@ -207,3 +208,49 @@ async def test_a_number_is_no_time(admin: Caller, value: str) -> None:
 async def test_a_name_in_a_path_is_never_an_id(admin: Caller) -> None:
     response = await admin.patch("/v1/processes/templates", {"active": False})
     assert (response.status_code, response.headers["allow"]) == (405, "GET")
+
+
+async def test_who_sends_slowly_holds_no_connection(app: FastAPI, admin: Caller) -> None:
+    """More callers than there are connections, each of whom begins a body under a key and does not end it."""
+    began, rest = asyncio.Semaphore(0), asyncio.Event()
+
+    async def send_slowly(number: int) -> int:
+        pieces = iter([{"type": "http.request", "body": b"{", "more_body": True}])
+        statuses: list[int] = []
+
+        async def receive() -> Any:
+            if piece := next(pieces, None):
+                return piece
+            began.release()
+            await rest.wait()
+            return {"type": "http.request", "body": b"}", "more_body": False}
+
+        async def send(message: Any) -> None:
+            statuses.extend([message["status"]] if message["type"] == "http.response.start" else [])
+
+        path = "/v1/stream-tickets"
+        headers = {
+            "Authorization": f"Bearer {admin.key}",
+            "Idempotency-Key": f"slow-{number}",
+            "Content-Type": "application/json",
+        }
+        raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        scope = {
+            "type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"",
+            "root_path": "", "headers": raw, "client": ("127.0.0.1", 1), "server": ("test", 80), "scheme": "http",
+        }  # fmt: skip
+        await app(scope, receive, send)
+        return statuses[0]
+
+    slow = [asyncio.create_task(send_slowly(number)) for number in range(admin.state.settings.database_pool + 2)]
+    async with asyncio.timeout(10):
+        for _ in slow:
+            await began.acquire()
+        assert (await admin.get("/v1/customers?limit=1")).status_code == 200
+    rest.set()
+    assert {*await asyncio.gather(*slow)} == {201}
+
+
+async def test_an_escaped_slash_is_part_of_a_name(admin: Caller) -> None:
+    assert (await admin.get("/v1%2Fcustomers")).status_code == 404
+    assert (await admin.get("/v1/customers%2F")).status_code == 404

@@ -97,7 +97,7 @@ class Sender:
 
     async def due(self) -> int:
         """Deliveries that could be taken up now."""
-        found = await self.database.pool.fetch("SELECT * FROM events.due_endpoints($1, '{}', 10)", self.clock.now())
+        found = await self.database.fetch("SELECT * FROM events.due_endpoints($1, '{}', 10)", self.clock.now())
         return len([row for row in found if row["workspace_id"] == self.workspace_id])
 
     async def read(self, query: str, *values: Any) -> list[asyncpg.Record]:

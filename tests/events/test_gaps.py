@@ -87,7 +87,7 @@ async def test_what_is_held_back_is_said_to_be(admin: Caller, writers: Database)
 
 
 async def test_readers_that_only_read_hold_nothing_back(admin: Caller, writers: Database) -> None:
-    async with writers.pool.acquire() as idle, idle.transaction(isolation="repeatable_read", readonly=True):
+    async with writers.connection() as idle, idle.transaction(isolation="repeatable_read", readonly=True):
         assert await idle.fetchval("SELECT count(*) FROM events.outbox") == 0
         made = await write(writers, admin.workspace_id)
         page = await admin.ok("GET", "/v1/events", params={"type": "member.created"})

@@ -444,7 +444,7 @@ async def test_no_connection_is_held_while_a_stream_waits(app: FastAPI, admin: C
         free: Any = None
         for _ in range(50):
             await asyncio.sleep(0.02)
-            free = state.database.pool.get_idle_size() == state.database.pool.get_size()
+            free = state.database._pool.get_idle_size() == state.database._pool.get_size()
             if free:
                 break
         assert free

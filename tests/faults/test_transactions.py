@@ -32,7 +32,7 @@ async def test_cancelled_at_any_moment_it_leaves_no_open_transaction(single: Dat
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        async with single.pool.acquire() as connection:
+        async with single.connection() as connection:
             assert not connection.is_in_transaction(), f"left open when cancelled after {moments} moments"
 
 

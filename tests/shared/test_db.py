@@ -71,7 +71,7 @@ async def test_a_transaction_is_whole_or_nothing(state: State) -> None:
 
 async def test_a_connection_keeps_nothing_of_a_workspace(state: State) -> None:
     """What is set for one transaction is gone with it, also where it ended by a cancellation."""
-    pool = state.database.pool
+    pool = state.database._pool
 
     async def leave() -> None:
         async with state.database.transaction(new_id()) as tx:

@@ -47,10 +47,10 @@ async def test_an_open_read_ends_when_its_moment_is_over(api_settings: ApiSettin
         connection = await begun(database, read_only=True)
         await database.give_back(connection)
         # The pool alone lends it out again only once it was released, and so ended.
-        borrowed = [await database.pool.acquire(timeout=5) for _ in range(2)]
+        borrowed = [await database._pool.acquire(timeout=5) for _ in range(2)]
         assert not any(each.is_in_transaction() for each in borrowed)
         for each in borrowed:
-            await database.pool.release(each)
+            await database._pool.release(each)
 
 
 async def test_who_comes_next_gets_the_connection_and_not_what_was_open_in_it(api_settings: ApiSettings) -> None:
@@ -114,7 +114,7 @@ async def test_closing_waits_for_what_is_kept(api_settings: ApiSettings) -> None
     async with asyncio.timeout(10):
         await database.close()
     with pytest.raises(asyncpg.InterfaceError):
-        await database.pool.acquire()
+        await database._pool.acquire()
 
 
 async def test_a_read_only_transaction_writes_nothing(api_settings: ApiSettings) -> None:
@@ -135,3 +135,47 @@ async def test_what_is_read_over_http_could_write_nothing(admin: Caller, monkeyp
 
     monkeypatch.setattr(reads, "read_one", tell)
     assert (await admin.get(f"/v1/customers/{made['id']}")).json() == {"read_only": "on"}
+
+
+async def test_what_is_asked_of_no_workspace_is_served_while_others_work_steadily(api_settings: ApiSettings) -> None:
+    async with database_of(api_settings, 2) as database:
+        over = asyncio.Event()
+
+        async def work() -> None:
+            while not over.is_set():
+                async with database.transaction(new_id()) as tx:
+                    await tx.value(KEYS)
+
+        working = [asyncio.create_task(work()) for _ in range(2)]
+        try:
+            async with asyncio.timeout(10):
+                assert await database.fetchval("SELECT 1") == 1
+        finally:
+            over.set()
+            await asyncio.gather(*working)
+
+
+async def test_what_is_given_back_while_closing_goes_back(api_settings: ApiSettings) -> None:
+    database = await open_database(api_settings.database_url, api_settings.role, size=2)
+    kept, used = await database.acquire(), await database.acquire()
+    await database.give_back(kept)
+    closing = asyncio.create_task(database.close())
+    await asyncio.sleep(0.05)
+    assert not closing.done()
+    await database.give_back(used)
+    await asyncio.wait_for(closing, 5)
+
+
+async def test_what_was_stopped_while_it_began_leaves_nothing_to_the_next(api_settings: ApiSettings) -> None:
+    async with database_of(api_settings, 1) as database:
+        for turn in range(60):
+            connection = await database.acquire()
+            beginning = asyncio.create_task(db.begin(connection, new_id(), db.NOT_DURABLE, read_only=True))
+            for _ in range(turn % 6):
+                await asyncio.sleep(0)
+            beginning.cancel()
+            await asyncio.gather(beginning, return_exceptions=True)
+            await database.give_back(connection)
+            async with database.transaction(new_id()) as tx:
+                assert await tx.value(READ_ONLY) == "off"
+                assert await tx.value(sql("SELECT current_setting('synchronous_commit')")) == "on"

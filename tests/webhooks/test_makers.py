@@ -63,7 +63,7 @@ class TestLeaving:
         assert now["disabled_at"] is not None
         assert not (await admin.ok("GET", f"{ENDPOINTS}/{other['id']}"))["disabled"]
         # What waited there is kept, and taken up by nobody.
-        due = await admin.state.database.pool.fetch("SELECT * FROM events.due_endpoints(now(), '{}', 100000)")
+        due = await admin.state.database.fetch("SELECT * FROM events.due_endpoints(now(), '{}', 100000)")
         assert orphan["id"] not in {str(row["endpoint_id"]) for row in due}
         assert "endpoint.disabled" in await told(admin, other)
 

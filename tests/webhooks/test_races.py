@@ -31,7 +31,7 @@ async def test_deleting_waits_for_whoever_writes_outcomes_and_never_crosses_with
         assert set(await ledger.hold_health(tx, [id_])) == {id_}
         deleting = asyncio.create_task(admin.delete(f"{ENDPOINTS}/{id_}"))
         async with asyncio.timeout(10):
-            while not await database.pool.fetchval(WAITING):
+            while not await database.fetchval(WAITING):
                 await asyncio.sleep(0.01)
         await tx.run(SETTLED, status="delivered")
     assert (await deleting).status_code == 204

@@ -109,7 +109,7 @@ class Claimed:
 
 async def due(database: Database, now: datetime, resting: Sequence[UUID], most: int) -> list[tuple[UUID, UUID]]:
     """(workspace, endpoint) of those with something due, over all workspaces, longest waiting first."""
-    rows = await database.pool.fetch(DUE, now, list(resting), most)
+    rows = await database.fetch(DUE, now, list(resting), most)
     return [(row["workspace_id"], row["endpoint_id"]) for row in rows]
 
 

@@ -165,13 +165,13 @@ class Relay:
 
     async def _look(self) -> None:
         if self._seen is None:
-            row = await self._database.pool.fetchrow(_BEGIN)
+            row = await self._database.fetchrow(_BEGIN)
         else:
-            row = await self._database.pool.fetchrow(_LOOK, self._seen)
+            row = await self._database.fetchrow(_LOOK, self._seen)
         assert row is not None  # noqa: S101 - it selects no table
         if self._cluster not in (None, row["cluster"]):
             # Another database stands where the one before did: what was seen there is of no use.
-            row = await self._database.pool.fetchrow(_BEGIN)
+            row = await self._database.fetchrow(_BEGIN)
             assert row is not None  # noqa: S101 - likewise
         self._cluster = row["cluster"]
         # Only then is it seen: what is due is remembered first.

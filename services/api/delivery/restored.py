@@ -27,7 +27,7 @@ async def settle_restored(database: Database) -> int:
     Two transactions, whose numbers tell what was handed on from what was not. Cut off between them, the second is made
     up for by the next call; until then the relay leaves such positions alone.
     """
-    async with database.pool.acquire() as connection:
+    async with database.connection() as connection:
         async with connection.transaction():
             await connection.execute(_LOCK)
             relayed = await connection.fetchrow(_RELAYED)

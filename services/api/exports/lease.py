@@ -56,7 +56,7 @@ class LeaseLost(Exception):
 
 async def due(database: Database, query: str) -> list[tuple[UUID, UUID]]:
     """(workspace, export) of those that are due, over all workspaces."""
-    return [(row["workspace_id"], row["id"]) for row in await database.pool.fetch(query)]
+    return [(row["workspace_id"], row["id"]) for row in await database.fetch(query)]
 
 
 async def claim(tx: Tx, export_id: UUID, seconds: float) -> Row | None:

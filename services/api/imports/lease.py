@@ -66,7 +66,7 @@ class LeaseLost(Exception):
 
 async def due(database: Database) -> list[tuple[UUID, UUID]]:
     """(workspace, import) of those that wait for a worker, oldest first, over all workspaces."""
-    return [(row["workspace_id"], row["id"]) for row in await database.pool.fetch(DUE)]
+    return [(row["workspace_id"], row["id"]) for row in await database.fetch(DUE)]
 
 
 async def claim(tx: Tx, import_id: UUID, seconds: float) -> Row | None:

@@ -62,7 +62,7 @@ class Clockwork:
 
     async def _page(self, name: str, query: str) -> bool:
         place = self._places[name]
-        rows = await self._database.pool.fetch(query, place.at, place.id, self._most)
+        rows = await self._database.fetch(query, place.at, place.id, self._most)
         by_workspace: dict[UUID, list[Any]] = {}
         for row in rows:
             by_workspace.setdefault(row["workspace_id"], []).append(row)
@@ -98,10 +98,10 @@ class OverdueTasks:
 
     async def work(self) -> bool:
         """Tells of one page; True where there is another."""
-        rows = await self._database.pool.fetch(_OVERDUE, self._clock.now(), *self._place, self._most)
+        rows = await self._database.fetch(_OVERDUE, self._clock.now(), *self._place, self._most)
         full = len(rows) == self._most
         # Moved first: what can't be told of now, whatever the cause, is found again in the next round.
-        self._place = tuple(rows[-1]) if full else _FIRST_TASK
+        self._place = tuple(rows[-1].values()) if full else _FIRST_TASK
         by_workspace: dict[UUID, list[UUID]] = {}
         for row in rows:
             by_workspace.setdefault(row["workspace_id"], []).append(row["id"])

@@ -57,7 +57,7 @@ class Deliveries:
 
     async def count(self) -> bool:
         """Feeds the metrics."""
-        row = await self._database.pool.fetchrow(_DEPTH, self._clock.now())
+        row = await self._database.fetchrow(_DEPTH, self._clock.now())
         if row is not None:
             telemetry.DELIVERIES_WAITING.set(row["depth"])
             telemetry.DELIVERIES_DUE.set(row["due"])

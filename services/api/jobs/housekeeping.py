@@ -29,7 +29,7 @@ class Housekeeping:
 
     async def partitions(self) -> bool:
         """Makes the partitions of the coming week and drops those beyond the days that events are kept."""
-        async with self._database.pool.acquire() as connection:
+        async with self._database.connection() as connection:
             await connection.execute("SELECT events.ensure_partitions(current_date - 1, current_date + 7)")
             async with connection.transaction():
                 # Old partitions go only while nobody reads them: else at the next look.
@@ -49,10 +49,10 @@ class Housekeeping:
 
     async def purge_keys(self) -> bool:
         """Forgets old answers, a batch at a time, of all workspaces; True where there is another batch."""
-        purged = await self._database.pool.fetchval(_PURGE, self._hours, _PURGED_AT_ONCE)
+        purged = await self._database.fetchval(_PURGE, self._hours, _PURGED_AT_ONCE)
         return int(purged) == _PURGED_AT_ONCE
 
     async def forget_merges(self) -> bool:
         """Forgets what stood in the fields of merges that can't be undone any more; True where there is more."""
-        forgotten = await self._database.pool.fetchval(_FORGET, UNDOABLE.days, _PURGED_AT_ONCE)
+        forgotten = await self._database.fetchval(_FORGET, UNDOABLE.days, _PURGED_AT_ONCE)
         return int(forgotten) == _PURGED_AT_ONCE

@@ -76,7 +76,7 @@ class Reencryption:
 
     async def work(self) -> bool:
         """Some endpoints; True where there are more."""
-        rows = await self._database.pool.fetch(_STALE, self._vault.present, _AT_ONCE + len(self._unreadable))
+        rows = await self._database.fetch(_STALE, self._vault.present, _AT_ONCE + len(self._unreadable))
         wanted = [row for row in rows if row["endpoint_id"] not in self._unreadable]
         for row in wanted:
             async with self._database.transaction(row["workspace_id"]) as tx:

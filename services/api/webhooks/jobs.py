@@ -107,7 +107,7 @@ class LeaseLost(Exception):
 
 async def due(database: Database, clock: Clock, most: int = 20) -> list[tuple[UUID, UUID]]:
     """(workspace, job) of those that wait for a worker, oldest first, over all workspaces."""
-    return [(row["workspace_id"], row["id"]) for row in await database.pool.fetch(DUE, clock.now(), most)]
+    return [(row["workspace_id"], row["id"]) for row in await database.fetch(DUE, clock.now(), most)]
 
 
 class Run:
