@@ -349,11 +349,13 @@ async def open_database(
     size: int = 10,
     statement_cache: int = 512,
     statement_timeout_ms: int = 30_000,
+    lock_timeout_ms: int = 0,
 ) -> Database:
     """Opens the pool; raises what asyncpg raises when the server, the database or the role is not there."""
     arguments = connect_arguments(url, role, statement_cache)
     arguments["server_settings"].update(
         statement_timeout=str(statement_timeout_ms),
+        lock_timeout=str(lock_timeout_ms),
         idle_in_transaction_session_timeout=str(max(60_000, statement_timeout_ms)),
     )
     pool = await asyncpg.create_pool(

@@ -11,17 +11,21 @@ down_revision = "2026_11_22_0011"
 branch_labels = None
 depends_on = None
 
-# Keys come and go: a plan that was made when there were few reads all of them when there are many, in every request.
-REFUSE_ANSWERED = """
-CREATE OR REPLACE FUNCTION sales.refuse_answered(in_workspace uuid, in_digest bytea) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog SET enable_seqscan = off AS $$
+# A second request with the same key waits a moment for the first, and one that was answered is refused. Volatile, so
+# that it sees what was committed while the lock was waited for. Keys come and go: a plan that was made when there were
+# few reads all of them when there are many.
+HOLD_KEY = """
+CREATE FUNCTION sales.hold_key(in_workspace uuid, in_digest bytea, lock bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog SET enable_seqscan = off SET lock_timeout = '2s' AS $$
 BEGIN
+  PERFORM pg_advisory_xact_lock(lock);
   IF EXISTS (SELECT FROM sales.idempotency_keys k WHERE k.workspace_id = in_workspace AND k.digest = in_digest) THEN
     RAISE EXCEPTION 'answered before' USING ERRCODE = 'SX100';
   END IF;
 END $$
 """
-
+HOLD = "sales.hold_key(uuid, bytea, bigint)"
+BEFORE = "sales.refuse_answered(uuid, bytea)"
 
 # The rules of a transition `n` (with the process, key and irreversibility of its stage) where opportunity `o` stands,
 # `p` being the passage it withdraws.
@@ -241,15 +245,22 @@ END $$
 
 
 def upgrade() -> None:
-    op.execute(REFUSE_ANSWERED)
+    op.execute(f"DROP FUNCTION {BEFORE}")
+    op.execute(HOLD_KEY)
+    _let(HOLD, "sixteen_api")
     op.execute(APPLY_ONE)
-    op.execute(f"REVOKE ALL ON FUNCTION {ONE} FROM PUBLIC")
-    op.execute(f"GRANT EXECUTE ON FUNCTION {ONE} TO sixteen_guard")
+    _let(ONE, "sixteen_guard")
     op.execute(APPLY)
+
+
+def _let(function: str, role: str) -> None:
+    op.execute(f"REVOKE ALL ON FUNCTION {function} FROM PUBLIC")
+    op.execute(f"GRANT EXECUTE ON FUNCTION {function} TO {role}")
 
 
 def downgrade() -> None:
     op.execute(import_module("migrations.versions.2026_11_22_0004_speed").APPLY)
     op.execute(f"DROP FUNCTION {ONE}")
-    before = import_module("migrations.versions.2026_11_22_0005_events")
-    op.execute(before.REFUSE_ANSWERED.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION"))
+    op.execute(f"DROP FUNCTION {HOLD}")
+    op.execute(import_module("migrations.versions.2026_11_22_0005_events").REFUSE_ANSWERED)
+    _let(BEFORE, "sixteen_api")

@@ -212,6 +212,8 @@ def _require_json(request: Request) -> None:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in JSON_TYPES:
         raise UnsupportedMediaType(f"Send {' or '.join(JSON_TYPES)}.")
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise UnsupportedMediaType("Send the body as it is: a Content-Encoding is not taken.")
 
 
 def _has_credentials(request: Request) -> bool:
@@ -314,7 +316,7 @@ async def begin(request: Request) -> Tx:
         await db.begin(connection, principal.workspace_id, read_only=request.method == "GET")
         return tx
     try:
-        await db.begin(connection, principal.workspace_id, *hold_key(tx.workspace_id, tx.digest))
+        await db.begin(connection, principal.workspace_id, hold_key(tx.workspace_id, tx.digest))
     except asyncpg.LockNotAvailableError:
         raise RequestInFlight from None
     except asyncpg.PostgresError as error:

@@ -93,9 +93,15 @@ def _uuid_v7(value: UUID) -> UUID:
 ClientId = Annotated[UUID, AfterValidator(_uuid_v7)]
 
 
+# What Python takes for a number besides (`1_000`, `1e5`, digits of other scripts) is a slip, or a guess.
+_PLAIN_DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+
+
 def _decimal_from_text(value: Any) -> Any:
     if isinstance(value, float | int) and not isinstance(value, bool):
         raise ValueError('an amount is a string, such as "123.45"')
+    if isinstance(value, str) and not _PLAIN_DECIMAL.fullmatch(value):
+        raise ValueError('an amount is a plain decimal, such as "123.45"')
     return value
 
 

@@ -41,7 +41,7 @@ async def readyz(request: Request) -> Response:
         checks["database"] = "ok"
         checks["schema"] = "ok" if found == SCHEMA_REVISION else f"is {found}, needs {SCHEMA_REVISION}"
     except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        checks["database"] = f"unreachable: {error or type(error).__name__}"
+        checks["database"] = f"unreachable: {str(error) or type(error).__name__}"
     checks["redis"] = "ok" if await state.nudger.reachable() else "degraded: workers are found by their sweepers"
     ready = all(text == "ok" for name, text in checks.items() if name != "redis")
     return answer({"status": "ok" if ready else "unavailable", "checks": checks}, status=200 if ready else 503)

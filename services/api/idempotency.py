@@ -40,16 +40,14 @@ async def request_hash(request: Request) -> bytes:
     return hashlib.sha256(body + b"\n" + repr(request.headers.get("if-match")).encode()).digest()
 
 
-def hold_key(workspace_id: UUID, digest: bytes) -> list[str]:
-    """Holds the key for this transaction: a second request with it waits a moment for the first.
+def hold_key(workspace_id: UUID, digest: bytes) -> str:
+    """The call that holds the key for this transaction: a second request with it waits a moment for the first.
 
     Where the key was answered before, beginning fails at once: a statement that fails later may be logged whole by
     the server, with all the words of its effects. The key's row is written with these.
     """
     lock = int.from_bytes(hashlib.sha256(workspace_id.bytes + digest).digest()[:8], "big", signed=True)
-    within = "set_config('lock_timeout', '{}', true)"
-    refuse = f"sales.refuse_answered('{workspace_id}', '\\x{digest.hex()}')"
-    return [within.format("2s"), f"pg_advisory_xact_lock({lock})", within.format("0"), refuse]
+    return f"sales.hold_key('{workspace_id}', '\\x{digest.hex()}', {lock})"
 
 
 def replay(row: Row, request_hash: bytes | None) -> Response:

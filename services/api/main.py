@@ -31,6 +31,9 @@ from shared.db import Database, open_database
 from shared.listener import Hints
 from shared.queue import Nudger
 
+# Who waits for a row holds a connection that all others need too.
+LOCK_TIMEOUT_MS = 5_000
+
 
 def create_app(settings: ApiSettings | None = None, clock: Clock | None = None) -> FastAPI:
     """The application; settings come from the environment unless given."""
@@ -89,6 +92,7 @@ def _lifespan(settings: ApiSettings, clock: Clock) -> Any:
             size=settings.database_pool,
             statement_cache=settings.statement_cache,
             statement_timeout_ms=settings.statement_timeout_ms,
+            lock_timeout_ms=LOCK_TIMEOUT_MS,
         )
         nudger = Nudger(settings.redis_url)
         nudger.start()

@@ -6,6 +6,7 @@ expanded), a digest of all of it follows: `"7-5f1c0a9be2d4"`. Both name version 
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -44,7 +45,7 @@ def read_json(body: bytes) -> Any:
 
     In JSON a NUL can only be written as an escape, which next to no body has: looking for that costs nothing.
     """
-    document = orjson.loads(body)
+    document = orjson.loads(body.removeprefix(codecs.BOM_UTF8))
     if b"\\u0000" in body:
         problem = nul_within(document)
         if problem is not None:

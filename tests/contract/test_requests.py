@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
+import gzip
 import re
 from typing import Any, ClassVar
 
+import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI, Response
@@ -254,3 +257,37 @@ async def test_who_sends_slowly_holds_no_connection(app: FastAPI, admin: Caller)
 async def test_an_escaped_slash_is_part_of_a_name(admin: Caller) -> None:
     assert (await admin.get("/v1%2Fcustomers")).status_code == 404
     assert (await admin.get("/v1/customers%2F")).status_code == 404
+
+
+async def test_who_waits_for_a_row_gives_up_in_time(admin: Caller, servers: Servers) -> None:
+    """Or some callers who want one row would keep every connection from all others."""
+    made = await admin.make_customer()
+    holder = await asyncpg.connect(servers.superuser_url())
+    try:
+        async with holder.transaction():
+            await holder.execute("SELECT FROM sales.customers WHERE id = $1 FOR UPDATE", made["id"])
+            async with asyncio.timeout(12):
+                response = await admin.patch(f"/v1/customers/{made['id']}", json={"name": "Other"})
+    finally:
+        await holder.close()
+    assert (response.status_code, response.json()["code"]) == (409, "request_in_flight")
+    assert response.headers["retry-after"] == "1"
+
+
+async def test_a_body_is_taken_as_it_is(admin: Caller) -> None:
+    marked = codecs.BOM_UTF8 + b'{"name": "Acme"}'
+    json_type = {"Content-Type": "application/json"}
+    assert (await admin.post("/v1/customers", content=marked, headers=json_type)).status_code == 201
+    packed = {**json_type, "Content-Encoding": "gzip"}
+    refused = await admin.post("/v1/customers", content=gzip.compress(b'{"name": "Acme"}'), headers=packed)
+    assert (refused.status_code, refused.json()["code"]) == (415, "unsupported_media_type")
+    assert "Content-Encoding" in refused.json()["detail"]
+
+
+@pytest.mark.parametrize("amount", ["1_000", "1e5", " 5 ", "+5", "１２", "١٢٣", "5.", ".5", "NaN", ""])
+async def test_an_amount_is_a_plain_decimal(admin: Caller, amount: str) -> None:
+    customer = await admin.make_customer()
+    body = {"name": "Deal", "customer_id": customer["id"], "amount": {"amount": amount, "currency": "CNY"}}
+    response = await admin.post("/v1/opportunities", json=body)
+    assert response.status_code == 422
+    assert [each["pointer"] for each in response.json()["errors"]] == ["/amount/amount"]
