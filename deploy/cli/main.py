@@ -48,6 +48,10 @@ def main() -> None:
         # The reader (head, less) has seen enough; closing prevents a second complaint at exit.
         sys.stderr.close()
         sys.exit(1)
+    except OSError as error:
+        if error.filename is None:
+            _fail(f"Unexpected error: {type(error).__name__}: {error}", 1)
+        _fail(f"{error.filename}: {error.strerror}. Is it there, may it be written, and is there room?", 1)
     except Exception as error:  # noqa: BLE001  a person at a terminal has no use for a traceback
         if (describe := getattr(error, "format_message", None)) is not None:
             # Wrong use, as the parser of the arguments tells it.

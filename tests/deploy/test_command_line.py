@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 from pathlib import Path
 
 import httpx
@@ -10,6 +11,7 @@ from deploy_cases import run_sixteen
 from redis.asyncio import Redis
 from rich.console import Console
 
+from deploy.cli import main as cli
 from deploy.cli.connection import describe_problem, find_connection, open_client
 from deploy.cli.doctor_checks import Finding, State
 from deploy.cli.errors import CommandError
@@ -150,6 +152,20 @@ async def test_the_openapi_document_needs_no_server(tmp_path: Path) -> None:
     code, output, _ = await run_sixteen("openapi", "--json", "-o", str(tmp_path / "openapi.json"))
     assert (code, json.loads(output)) == (0, {"file": str(tmp_path / "openapi.json")})
     assert json.loads((tmp_path / "openapi.json").read_text()) == document
+
+
+def test_a_file_that_can_not_be_written_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        Path("/proc/none/a").write_text("")
+
+    monkeypatch.setattr(sys, "argv", ["sixteen", "backup", "--json"])
+    monkeypatch.setattr(cli, "create_app", fail)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 1
+    assert json.loads(capsys.readouterr().err)["error"].startswith("/proc/none/a: No such file or directory. ")
 
 
 async def test_the_doctor_counts_the_workers_that_renew_their_key(tmp_path: Path) -> None:
