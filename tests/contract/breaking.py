@@ -2,6 +2,8 @@
 
 What is sent may only become freer, what is answered only narrower and richer. A field that a body no longer knows is a
 break, because unknown fields are refused. Values may join an `x-extensible-enum`, and an `enum` of what is sent.
+A refusal is an answer like any other: its status, its media type and its fields are read by programs. Of the ways to be
+let in none may go or ask for more.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ class _Comparison:
     seen: set[tuple[str, str, bool]] = field(default_factory=set)
 
     def of_documents(self) -> Iterator[str]:
+        yield from self._of_schemes()
         after = {(method, path): each for method, path, each in operations(self.new)}
         for method, path, operation in operations(self.old):
             place = f"{method.upper()} {path}"
@@ -61,13 +64,38 @@ class _Comparison:
             yield f"{place}: needs the scope {', '.join(sorted(more))} now"
         yield from self._of_parameters(place, old, new)
         yield from self._of_bodies(f"{place} body", old.get("requestBody"), new.get("requestBody"), True)
+        yield from self._of_security(place, old, new)
         for status, response in old["responses"].items():
-            if status.startswith("2"):
-                after = new["responses"].get(status)
-                if after is None:
-                    yield f"{place}: {status} is answered no more"
-                else:
-                    yield from self._of_responses(f"{place} {status}", response, after)
+            after = new["responses"].get(status)
+            if after is None:
+                yield f"{place}: {status} is answered no more"
+            else:
+                yield from self._of_responses(f"{place} {status}", response, after)
+
+    def _of_schemes(self) -> Iterator[str]:
+        before, after = (each.get("components", {}).get("securitySchemes", {}) for each in (self.old, self.new))
+        for name, scheme in before.items():
+            if name not in after:
+                yield f"security scheme {name}: it is gone"
+                continue
+            for key in sorted((scheme.keys() | after[name].keys()) - {"description"}):
+                if scheme.get(key) != after[name].get(key):
+                    yield f"security scheme {name}: {key} was {scheme.get(key)}, is {after[name].get(key)}"
+
+    def _of_security(self, place: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
+        """Each way in must still be one: with no other scheme and no further scope."""
+        before, after = (
+            operation.get("security", document.get("security", []))
+            for operation, document in ((old, self.old), (new, self.new))
+        )
+        if not after or {} in after:
+            return
+        if not before or {} in before:
+            yield f"{place}: it was open to all, and needs {', '.join(sorted(set().union(*after)))} now"
+            return
+        for way in before:
+            if not any(_lets_in(way, each) for each in after):
+                yield f"{place}: {way} lets nobody in now, only {after}"
 
     def _of_parameters(self, place: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
         before, after = self._parameters(self.old, old), self._parameters(self.new, new)
@@ -103,6 +131,10 @@ class _Comparison:
         for name in before.get("headers", {}):
             if name not in after.get("headers", {}):
                 yield f"{place}: the header {name} is gone"
+                continue
+            headers = resolve(self.old, before["headers"][name]), resolve(self.new, after["headers"][name])
+            schemas = [each.get("schema", {}) for each in headers]
+            yield from self._of_schemas(f"{place} {name}", schemas[0], schemas[1], False)
         yield from self._of_contents(place, before.get("content", {}), after.get("content", {}), False)
 
     def _of_contents(self, place: str, old: dict[str, Any], new: dict[str, Any], sent: bool) -> Iterator[str]:
@@ -161,6 +193,10 @@ class _Comparison:
                 yield from self._of_schemas(place, before[name], after[name], sent)
             if bool(before) != bool(after):
                 yield f"{place}: {union} was {sorted(before)}, is {sorted(after)}"
+
+
+def _lets_in(held: dict[str, list[str]], asked: dict[str, list[str]]) -> bool:
+    return all(name in held and set(scopes) <= set(held[name]) for name, scopes in asked.items())
 
 
 def _name(schema: dict[str, Any]) -> str:

@@ -55,11 +55,16 @@ MADE: Document = {
     },
 }
 MONEY: Document = {"type": "object", "properties": {"amount": {"type": "string"}}, "required": ["amount"]}
+PROBLEM: Document = {
+    "type": "object",
+    "required": ["code"],
+    "properties": {"code": {"type": "string"}, "detail": {"type": "string"}},
+}
 
 
 def base() -> Document:
-    def body(name: str) -> Document:
-        return {"content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}}
+    def body(name: str, kind: str = "application/json") -> Document:
+        return {"content": {kind: {"schema": {"$ref": f"#/components/schemas/{name}"}}}}
 
     document = {
         "info": {"version": "1.2.3"},
@@ -74,13 +79,19 @@ def base() -> Document:
                         {"$ref": "#/components/parameters/Limit"},
                     ],
                     "requestBody": body("Made"),
-                    "responses": {"201": {**body("Thing"), "headers": {"ETag": {}}}, "404": body("Money")},
+                    "security": [{"key": ["things:write"]}, {"session": []}],
+                    "responses": {
+                        "201": {**body("Thing"), "headers": {"ETag": {"schema": {"type": "string"}}}},
+                        "404": {"$ref": "#/components/responses/Missing"},
+                    },
                 }
             }
         },
         "webhooks": {"thing.made": {"post": {"operationId": "thingMade", "requestBody": body("Thing")}}},
         "components": {
-            "schemas": {"Thing": THING, "Made": MADE, "Money": MONEY},
+            "schemas": {"Thing": THING, "Made": MADE, "Money": MONEY, "Problem": PROBLEM},
+            "responses": {"Missing": body("Problem", "application/problem+json")},
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}, "session": {"type": "http"}},
             "parameters": {"Limit": {"name": "limit", "in": "query", "schema": {"type": "integer", "maximum": 9}}},
         },
     }
@@ -94,6 +105,11 @@ def operation(document: Document) -> Document:
 
 def field(document: Document, schema: str, name: str) -> Document:
     found: Document = document["components"]["schemas"][schema]["properties"][name]
+    return found
+
+
+def refusal(document: Document) -> Document:
+    found: Document = document["components"]["responses"]["Missing"]
     return found
 
 
@@ -151,6 +167,26 @@ BREAKING: dict[str, Change] = {
     "open object closed": lambda d: field(d, "Made", "free").update(additionalProperties=False),
     "union taken": lambda d: field(d, "Made", "price")["oneOf"].pop(),
     "webhook": lambda d: d["webhooks"].pop("thing.made"),
+    "response header retyped": lambda d: operation(d)["responses"]["201"]["headers"].update(
+        ETag={"schema": {"type": "integer"}}
+    ),
+    "refusal": lambda d: operation(d)["responses"].pop("404"),
+    "refusal of another kind": lambda d: refusal(d).update(
+        content={"application/json": refusal(d)["content"].pop("application/problem+json")}
+    ),
+    "refusal of another schema": lambda d: refusal(d)["content"]["application/problem+json"].update(
+        schema={"$ref": "#/components/schemas/Money"}
+    ),
+    "refusal without a body": lambda d: refusal(d).pop("content"),
+    "problem without a field": lambda d: d["components"]["schemas"]["Problem"]["properties"].pop("detail"),
+    "problem not always with a field": lambda d: d["components"]["schemas"]["Problem"]["required"].clear(),
+    "problem retyped": lambda d: field(d, "Problem", "code").update(type="integer"),
+    "security with more scopes": lambda d: operation(d)["security"][0]["key"].append("admin:write"),
+    "security with one way less": lambda d: operation(d)["security"].pop(),
+    "security of another scheme": lambda d: operation(d).update(security=[{"other": []}]),
+    "security with two keys at once": lambda d: operation(d)["security"][1].update(key=[]),
+    "security scheme dropped": lambda d: d["components"]["securitySchemes"].pop("session"),
+    "security scheme of another type": lambda d: d["components"]["securitySchemes"]["key"].update(scheme="basic"),
 }
 HARMLESS: dict[str, Change] = {
     "nothing": lambda d: None,
@@ -163,7 +199,16 @@ HARMLESS: dict[str, Change] = {
         operation(d)["parameters"].append({"$ref": "#/components/parameters/Loud"}),
     ),
     "fewer scopes": lambda d: operation(d)["x-required-scopes"].clear(),
-    "refusal": lambda d: operation(d)["responses"].pop("404"),
+    "another refusal": lambda d: operation(d)["responses"].update({"409": refusal(d)}),
+    "refusal described in its place": lambda d: operation(d)["responses"].update({"404": refusal(d)}),
+    "problem with more": lambda d: d["components"]["schemas"]["Problem"]["properties"].update(more={"type": "string"}),
+    "problem always with a field": lambda d: d["components"]["schemas"]["Problem"]["required"].append("detail"),
+    "security for everyone": lambda d: operation(d).update(security=[]),
+    "security with fewer scopes": lambda d: operation(d)["security"][0]["key"].clear(),
+    "security in one more way": lambda d: operation(d)["security"].append({"other": []}),
+    "security of the document": lambda d: d.update(security=operation(d).pop("security")),
+    "security scheme described": lambda d: d["components"]["securitySchemes"]["key"].update(description="A key."),
+    "security scheme added": lambda d: d["components"]["securitySchemes"].update(other={"type": "http"}),
     "field answered": lambda d: d["components"]["schemas"]["Thing"]["properties"].update(more={"type": "string"}),
     "field answered always": lambda d: d["components"]["schemas"]["Thing"]["required"].append("note"),
     "field answered never null": lambda d: field(d, "Thing", "note").update(type="string"),
@@ -190,6 +235,12 @@ def test_what_breaks_nothing_is_let_through(name: str) -> None:
     new = base()
     HARMLESS[name](new)
     assert breaks(base(), new) == []
+
+
+def test_an_operation_that_was_open_and_asks_for_a_key_is_a_break() -> None:
+    old, new = base(), base()
+    operation(old).pop("security")
+    assert breaks(old, new) == ["POST /things: it was open to all, and needs key, session now"]
 
 
 @pytest.mark.parametrize(
