@@ -12,6 +12,7 @@ import asyncpg
 import orjson
 
 from services.api.delivery import claims
+from services.api.webhooks import makers
 from shared.db import connect_arguments
 from tests.conftest import Servers
 from tests.delivery.receivers import Farm
@@ -47,6 +48,7 @@ async def blocks_of_claim(sender: Sender, endpoint_id: UUID, floor: datetime | N
     given = {
         "workspace_id": sender.workspace_id, "endpoint_ids": [endpoint_id], "rooms": [10],
         "floors": [floor or claims.EVER], "now": sender.clock.now(), "lease": 30.0, "token": endpoint_id,
+        "keepers": makers.KEEPERS,
     }  # fmt: skip
     async with sender.database.transaction(sender.workspace_id) as tx:
         await tx.connection.execute("SAVEPOINT before")

@@ -150,6 +150,28 @@ class TestReading:
         assert (await integration.ok("PATCH", path, {"description": "seen", "disabled": True}))["disabled"]
         assert (await integration.post(f"{path}:enable")).status_code == 403
 
+    async def test_nor_after_its_types_are_cut_down(self, admin: Caller) -> None:
+        """What waits there, or failed, is of any type that its maker may be told."""
+        made = await make_endpoint(admin, event_types=["customer.*"])
+        integration = await admin.member("integration")
+        path = f"{ENDPOINTS}/{made['id']}"
+        for change in ({}, {"event_types": ["opportunity.*"]}):
+            turned = await integration.patch(path, {"url": "https://elsewhere.example.com/", **change})
+            assert (turned.status_code, turned.json()["code"]) == (403, "forbidden")
+        same = {"url": made["url"], "event_types": ["opportunity.*"]}
+        assert (await integration.ok("PATCH", path, same))["event_types"] == ["opportunity.*"]
+
+    async def test_a_narrow_key_takes_over_only_what_it_may_read_all_of(self, admin: Caller) -> None:
+        leaver = await admin.member("admin", "Leaver")
+        orphan = await make_endpoint(leaver, event_types=["customer.*"])
+        await admin.ok("PATCH", f"/v1/members/{leaver.member_id}", {"active": False})
+        await relay(admin)
+        narrow = await narrowed(admin, "webhooks:read", "webhooks:write", "events:read", "customers:read")
+        refused = await narrow.post(f"{ENDPOINTS}/{orphan['id']}:enable")
+        assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+        assert "api_keys:read" in refused.json()["detail"]
+        assert not (await admin.ok("POST", f"{ENDPOINTS}/{orphan['id']}:enable"))["disabled"]
+
     async def test_an_integration_hears_what_it_may_read(self, admin: Caller) -> None:
         integration = await admin.member("integration")
         theirs, ours = await make_endpoint(integration), await make_endpoint(admin)

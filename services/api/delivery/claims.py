@@ -14,6 +14,7 @@ from typing import Final
 from uuid import UUID
 
 from services.api.delivery.endpoints import Endpoint, Endpoints
+from services.api.webhooks import makers
 from shared.db import Database, Row, Tx, sql
 from shared.ids import new_id
 
@@ -31,12 +32,14 @@ CLAIM = sql(
     WITH wanted AS (
       SELECT w.endpoint_id, e.id IS NOT NULL AS there,
         greatest(CAST(:lease AS float), coalesce(e.timeout_seconds, 0) + {MARGIN_SECONDS}) AS lease,
-        CASE WHEN e.disabled THEN 0 WHEN s.breaker IS NULL OR s.breaker = 'closed' THEN w.room
+        CASE WHEN e.disabled OR NOT (m.active AND m.role = ANY(CAST(:keepers AS text[]))) THEN 0
+          WHEN s.breaker IS NULL OR s.breaker = 'closed' THEN w.room
           WHEN s.breaker_until > CAST(:now AS timestamptz) THEN 0 ELSE least(w.room, 1) END AS room,
         w.floor
       FROM unnest(CAST(:endpoint_ids AS uuid[]), CAST(:rooms AS int[]), CAST(:floors AS timestamptz[]))
         AS w(endpoint_id, room, floor)
       LEFT JOIN events.webhook_endpoints e ON e.workspace_id = :workspace_id AND e.id = w.endpoint_id
+      LEFT JOIN sales.members m ON m.workspace_id = :workspace_id AND m.id = e.created_by
       LEFT JOIN events.webhook_endpoint_states s ON s.workspace_id = :workspace_id AND s.endpoint_id = w.endpoint_id
     ), taken AS MATERIALIZED (
       SELECT q.delivery_id, w.lease, q.next_attempt_at AS due_at FROM wanted w CROSS JOIN LATERAL (
@@ -51,7 +54,7 @@ CLAIM = sql(
       FROM taken t WHERE q.workspace_id = :workspace_id AND q.delivery_id = t.delivery_id
       RETURNING q.delivery_id, q.event_recorded_at, q.endpoint_id, q.attempts, q.claims, t.lease, t.due_at
     )
-    SELECT c.*, d.event_id, d.type, d.traceparent, m.body FROM claimed c
+    SELECT c.*, d.event_id, d.type, d.test, d.traceparent, m.body FROM claimed c
     JOIN events.webhook_deliveries d ON d.workspace_id = :workspace_id AND d.id = c.delivery_id
       AND d.event_recorded_at = c.event_recorded_at
     LEFT JOIN events.webhook_endpoints e ON e.workspace_id = :workspace_id AND e.id = c.endpoint_id
@@ -89,7 +92,10 @@ RELEASE = sql(
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A delivery that is ours. `expires` and `start` are times of the event loop; `body` is None where it is gone."""
+    """A delivery that is ours, of an example where `test`.
+
+    `expires` and `start` are times of the event loop; `body` is None where it is gone.
+    """
 
     workspace_id: UUID
     delivery_id: UUID
@@ -97,6 +103,7 @@ class Claimed:
     event_id: UUID
     event_recorded_at: datetime
     type: str
+    test: bool
     traceparent: str | None
     body: bytes | None
     attempts: int
@@ -124,7 +131,7 @@ async def claim(
 
     Nothing that was due before an endpoint's time in `floors` is looked for: what is done with there may lie about
     for as long as anybody's snapshot shows it, and would be stepped over at every claim. Deliveries of an endpoint
-    that no longer exists come without it.
+    that no longer exists come without it. What waits for one whose maker has left stays where it is.
     """
     token = new_id()
     read_at = asyncio.get_running_loop().time()
@@ -137,6 +144,7 @@ async def claim(
         now=tx.now,
         lease=lease_seconds,
         token=token,
+        keepers=makers.KEEPERS,
     )
     if not rows:
         return [], {}
@@ -150,6 +158,7 @@ async def claim(
             event_id=row["event_id"],
             event_recorded_at=row["event_recorded_at"],
             type=row["type"],
+            test=row["test"],
             traceparent=row["traceparent"],
             body=row["body"],
             attempts=row["attempts"],

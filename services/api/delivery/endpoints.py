@@ -12,17 +12,17 @@ from uuid import UUID
 import orjson
 
 from services.api.delivery.breaker import CLOSED, Breaker
-from services.api.webhooks import keys
+from services.api.webhooks import keys, makers
 from services.api.webhooks.secrets import Sealed, Unreadable, Vault
 from services.api.webhooks.signing import SigningKey
 from shared.db import Row, Tx, sql
 
 LOAD = sql(
-    """
+    f"""
     SELECT e.id, e.url, e.throttle_rate, e.timeout_seconds, e.retry_schedule, e.headers_encrypted, e.headers_key_id,
       e.signatures, e.disabled, s.failing_since, s.last_success_at, s.breaker, s.breaker_until, s.breaker_openings,
-      s.window_started_at, s.window_attempts, s.window_failures
-    FROM events.webhook_endpoints e
+      s.window_started_at, s.window_attempts, s.window_failures, {makers.COLUMNS}
+    FROM events.webhook_endpoints e {makers.JOIN}
     LEFT JOIN events.webhook_endpoint_states s ON s.workspace_id = e.workspace_id AND s.endpoint_id = e.id
     WHERE e.workspace_id = :workspace_id AND e.id = ANY (CAST(:ids AS uuid[]))
     """
@@ -47,6 +47,12 @@ class Endpoint:
     breaker: Breaker
     last_success_at: datetime | None = None
     trouble: str | None = None
+    maker_role: str | None = None
+    maker_active: bool | None = None
+
+    def may_be_told(self, type_: str) -> bool:
+        """Whether who answers for it may read events of this type now."""
+        return makers.may_be_told({"maker_role": self.maker_role, "maker_active": self.maker_active}, type_)
 
 
 class Endpoints:
@@ -88,6 +94,8 @@ class Endpoints:
             breaker=breaker_of(row),
             last_success_at=row["last_success_at"],
             trouble=trouble,
+            maker_role=row["maker_role"],
+            maker_active=row["maker_active"],
         )
 
     def _key(self, workspace_id: UUID, row: Row) -> SigningKey:

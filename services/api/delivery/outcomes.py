@@ -52,6 +52,9 @@ def untried(claimed: Claimed, endpoint: Endpoint | None, now: datetime) -> Outco
     """What becomes of a delivery that can't be sent at all; None where it can."""
     if endpoint is None:
         status, error = SKIPPED, "The endpoint was deleted."
+    elif not claimed.test and not endpoint.may_be_told(claimed.type):
+        # Handed out while they might; an example tells nothing.
+        status, error = SKIPPED, f"Who answers for the endpoint may not read {claimed.type}."
     elif claimed.body is None:
         status, error = FAILED, "The event is no longer kept."
     elif claimed.claims > MOST_CLAIMS:

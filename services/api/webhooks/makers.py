@@ -17,6 +17,8 @@ from shared.tenancy import Principal
 
 ORPHANED: Final = "orphaned"
 NEEDED: Final = frozenset(("webhooks:write", "events:read"))
+# The roles that may have one.
+KEEPERS: Final = [role for role, scopes in ROLE_SCOPES.items() if scopes >= NEEDED]
 # What choosing among endpoints needs of their makers.
 COLUMNS: Final = "m.role AS maker_role, m.active AS maker_active"
 JOIN: Final = "LEFT JOIN sales.members m ON m.workspace_id = e.workspace_id AND m.id = e.created_by"
@@ -31,7 +33,7 @@ _STEERING: Final = frozenset(("url", "event_types", "owner_ids", "opportunity_id
 def may_have(endpoint: Mapping[str, Any]) -> bool:
     """Whether the maker of an endpoint may have one now. One that nobody made is the installation's own."""
     role = endpoint.get("maker_role")
-    return role is None or (bool(endpoint["maker_active"]) and ROLE_SCOPES[role] >= NEEDED)
+    return role is None or (bool(endpoint["maker_active"]) and role in KEEPERS)
 
 
 def may_be_told(endpoint: Mapping[str, Any], type_: str) -> bool:
@@ -45,7 +47,8 @@ async def successor(
 ) -> dict[str, Any]:
     """The columns that change with whoever answers for an endpoint, which are few: an orphan let go has a new maker.
 
-    Raises Forbidden where the change would have it tell what the caller may not read.
+    Raises Forbidden where the change would have it tell what the caller may not read. What waits for it, or can be sent
+    again, may be of any type: it goes to whoever takes an endpoint over, or turns somebody else's.
     """
     if not let_go and not changes.keys() & _STEERING:
         return {}
@@ -54,7 +57,9 @@ async def successor(
         maker = dict(await tx.row(_FIND, id=before["created_by"]) or {})
     taken_over = not may_have(maker)
     role = principal.role if taken_over else maker.get("maker_role")
-    check_may_tell(principal, role, changes.get("event_types") or before["event_types"])
+    turned = before["created_by"] != principal.member_id and changes.get("url", before["url"]) != before["url"]
+    wanted = ["*"] if taken_over or turned else changes.get("event_types") or before["event_types"]
+    check_may_tell(principal, role, wanted)
     return {"created_by": principal.member_id} if let_go and taken_over else {}
 
 
