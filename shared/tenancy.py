@@ -7,6 +7,7 @@ bounds it to the workspace and to what the caller may see. Row-level security in
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -30,10 +31,20 @@ class Reach(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class TokenOrigin:
+    """The token of an identity provider that somebody came by: whom it names, its own name, how long it is good."""
+
+    issuer: str
+    subject: str
+    jti: str | None
+    good_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Principal:
     """A member acting in a workspace. `owner_ids` are the members whose records a manager sees (self included).
 
-    They act by a key, by a session of a login, or (where both are None) by a token of an identity provider.
+    They act by a key, by a session of a login, or by a token of an identity provider.
     """
 
     workspace_id: UUID
@@ -45,6 +56,7 @@ class Principal:
     name: str = ""
     key_id: UUID | None = None
     session_id: UUID | None = None
+    token: TokenOrigin | None = field(default=None, repr=False)
     binds: dict[str, Any] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -1,6 +1,8 @@
-"""What a merge kept is forgotten in time in every workspace; an endpoint without a maker says so itself."""
+"""What a merge kept is forgotten in time in every workspace; orphaned endpoints say so, tickets name their token."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -27,6 +29,13 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS $$
 $$
 """
 SIGNATURE = "sales.forget_merges(integer, integer)"
+# Of the token of an identity provider that a ticket was made with.
+TOKEN: dict[str, sa.types.TypeEngine[Any]] = {
+    "issuer": sa.Text(),
+    "subject": sa.Text(),
+    "jti": sa.Text(),
+    "token_good_until": sa.DateTime(timezone=True),
+}
 REASONS = "ck_webhook_endpoints_disabled_reason_known"
 
 
@@ -43,6 +52,8 @@ def upgrade() -> None:
     op.execute(FORGET_MERGES)
     op.execute(f"REVOKE ALL ON FUNCTION {SIGNATURE} FROM PUBLIC")
     op.execute(f"GRANT EXECUTE ON FUNCTION {SIGNATURE} TO sixteen_api")
+    for name, kind in TOKEN.items():
+        op.add_column("stream_tickets", sa.Column(name, kind, nullable=True), schema="events")
     _let_reasons("requested", "failing", "gone", "orphaned")
     op.execute(
         "UPDATE events.webhook_endpoints SET disabled_reason = 'orphaned' WHERE disabled AND disabled_reason IS NULL"
@@ -52,6 +63,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.execute("UPDATE events.webhook_endpoints SET disabled_reason = NULL WHERE disabled_reason = 'orphaned'")
     _let_reasons("requested", "failing", "gone")
+    for name in reversed(TOKEN):
+        op.drop_column("stream_tickets", name, schema="events")
     op.execute(f"DROP FUNCTION {SIGNATURE}")
     for command in ("SELECT", "UPDATE"):
         op.execute(f"DROP POLICY forgotten_{command.lower()} ON sales.merges")

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.api.errors import BadRequest
 from services.api.handlers import problem_response
+from services.api.middleware import request_id_of
 
 # What a page of an allowed origin may send and read beside what every page may. Cookies are never asked for.
 SENT: Final = (
@@ -71,5 +72,6 @@ class _Refusal(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name: value for name, value in self._said.headers.items() if not name.startswith("content-")}
+        scope["sixteen.request_id"] = headers["x-request-id"] = request_id_of(dict(scope["headers"])).decode()
         problem = BadRequest(f"{bytes(self._said.body).decode()}.", headers=headers)
         await problem_response(Request(scope), problem)(scope, receive, send)

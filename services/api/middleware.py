@@ -52,8 +52,7 @@ class Edge:
             return
         started = time.perf_counter()
         headers = dict(scope["headers"])
-        given = headers.get(b"x-request-id", b"")
-        request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16).encode()
+        request_id = request_id_of(headers)
         scope["sixteen.request_id"] = request_id.decode()
         trace = headers.get(b"traceparent", b"")
         scope["sixteen.traceparent"] = trace.decode() if _TRACEPARENT.fullmatch(trace) else None
@@ -91,6 +90,12 @@ class Edge:
             telemetry.ACTIVE_REQUESTS.dec()
             _account(scope, status, time.perf_counter() - started)
             structlog.contextvars.unbind_contextvars("request_id")
+
+
+def request_id_of(headers: dict[bytes, bytes]) -> bytes:
+    """The id that a request came with, or a new one."""
+    given = headers.get(b"x-request-id", b"")
+    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16).encode()
 
 
 def _declared(headers: dict[bytes, bytes]) -> int:

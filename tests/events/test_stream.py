@@ -344,6 +344,29 @@ class TestTickets:
         async with streaming(app, None, ticket=ticket) as stream:
             assert stream.status == 200
 
+    async def test_a_stream_for_which_there_is_no_place_costs_no_ticket(
+        self, app: FastAPI, admin: Caller, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ticket = (await admin.ok("POST", "/v1/stream-tickets"))["ticket"]
+        for limit, status in (("_most_per_caller", 429), ("_most", 503)):
+            with monkeypatch.context() as full:
+                full.setattr(admin.state.hub, limit, 0)
+                async with streaming(app, None, ticket=ticket) as stream:
+                    assert stream.status == status
+        async with streaming(app, None, ticket=ticket) as stream:
+            assert stream.status == 200
+
+    async def test_a_ticket_that_another_has_used_holds_no_place(self, app: FastAPI, admin: Caller) -> None:
+        ticket = (await admin.ok("POST", "/v1/stream-tickets"))["ticket"]
+        held = admin.state.hub.streams
+
+        async def come() -> int:
+            async with streaming(app, None, ticket=ticket) as stream:
+                return stream.status
+
+        assert sorted(await asyncio.gather(*(come() for _ in range(4)))) == [200] + [401] * 3
+        assert admin.state.hub.streams == held
+
     async def test_of_many_who_come_with_one_at_once_one_is_let_in(self, app: FastAPI, admin: Caller) -> None:
         ticket = (await admin.ok("POST", "/v1/stream-tickets"))["ticket"]
 
@@ -370,7 +393,7 @@ class TestTickets:
             async with streaming(app, None, ticket=each) as stream:
                 assert stream.status in {400, 401}, each
         async with streaming(app, admin, ticket=ticket) as both:
-            assert both.status == 401
+            assert both.status == 400
         response = await admin.get("/v1/customers", params={"ticket": ticket}, headers={"Authorization": ""})
         assert response.status_code == 401
 

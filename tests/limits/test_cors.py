@@ -56,9 +56,18 @@ async def test_a_preflight_of_another_origin_or_header_is_refused(page: Caller) 
         assert response.headers["content-length"] == str(len(response.content))
         assert (response.status_code, body["status"], body["code"]) == (400, 400, "bad_request")
         assert (why in body["detail"], body["instance"]) == (True, "/v1/customers")
+        assert body["request_id"] == response.headers["x-request-id"] != ""
         assert "origin" in response.headers["vary"].lower()
     assert refused["headers"].headers["access-control-allow-origin"] == APP
     assert "access-control-allow-origin" not in (await preflight(page, EVIL, "GET")).headers
+
+
+async def test_a_refused_preflight_keeps_the_id_that_it_came_with(page: Caller) -> None:
+    sent = {"Origin": EVIL, "Access-Control-Request-Method": "GET"}
+    for given, kept in (("of-mine", True), ("not one\u00e9".encode("latin-1"), False)):
+        response = await page.http.options("/v1/customers", headers={**sent, "X-Request-Id": given})
+        assert (response.headers["x-request-id"] == "of-mine") is kept
+        assert response.json()["request_id"] == response.headers["x-request-id"]
 
 
 async def test_a_page_reads_the_headers_that_matter(page: Caller) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
 
+from services.api.auth.tokens import SKEW_SECONDS
+from shared.db import sql
 from shared.ids import new_id
 from tests.contract.test_openapi import complaints
 from tests.events.support import streaming
@@ -16,6 +20,10 @@ from tests.support.flow import recording
 from tests.support.statements import statements
 
 ANOTHER = "another subject"
+ANOTHER_LINK = sql(
+    "INSERT INTO sales.member_identities (workspace_id, id, member_id, issuer, subject, recorded_at)"
+    " VALUES (:workspace_id, :id, :member_id, 'https://other.example.com', 'the same person', :now)"
+)
 
 
 @pytest.fixture
@@ -214,6 +222,65 @@ class TestSessions:
             [link] = await links(office)
             await office.admin.ok("DELETE", path(office, f"/logins/{link['id']}"))
             await stream.end()
+
+
+class TestTicketsOfTokens:
+    """A ticket opens nothing once what it was made with does not, and a stream opened by it ends."""
+
+    @staticmethod
+    async def ticket(office: Office, token: str) -> str:
+        made = await office.call(token, "POST", "/v1/stream-tickets")
+        assert made.status_code == 201, made.text
+        return str(made.json()["ticket"])
+
+    async def test_a_stream_ends_with_its_own_link_and_no_other(
+        self, office: Office, running: FastAPI, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Of two links of one member: to the provider, and to another that is no more than a row here."""
+        monkeypatch.setattr("services.api.events.stream.HEARTBEAT_SECONDS", 0.05)
+        token = office.token()
+        tickets = [await self.ticket(office, token) for _ in range(3)]
+        async with office.admin.state.database.transaction(office.admin.workspace_id) as tx:
+            await tx.run(ANOTHER_LINK, id=new_id(), member_id=office.rep.member_id, now=tx.now)
+        by_issuer = {each["issuer"]: each["id"] for each in await links(office)}
+        async with streaming(running, None, ticket=tickets[0]) as stream:
+            await office.admin.ok("DELETE", path(office, f"/logins/{by_issuer['https://other.example.com']}"))
+            await asyncio.sleep(0.5)
+            assert not stream.ended.is_set()
+            await office.admin.ok("POST", path(office, f"/logins/{by_issuer['https://other.example.com']}:restore"))
+            await office.admin.ok("DELETE", path(office, f"/logins/{by_issuer[office.provider.issuer]}"))
+            await stream.end()
+        async with streaming(running, None, ticket=tickets[1]) as stream:
+            assert stream.status == 401
+
+    async def test_a_stream_ends_when_the_token_is_given_back(
+        self, office: Office, running: FastAPI, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("services.api.events.stream.HEARTBEAT_SECONDS", 0.05)
+        token, other = office.token(), office.token()
+        ticket, unused, kept = [await self.ticket(office, each) for each in (token, token, other)]
+        async with (
+            streaming(running, None, ticket=ticket) as stream,
+            streaming(running, None, ticket=kept) as going_on,
+        ):
+            assert (await office.http.post("/v1/logins:revoke", json={"token": token})).status_code == 204
+            await stream.end()
+            assert not going_on.ended.is_set()
+        async with streaming(running, None, ticket=unused) as refused:
+            assert refused.status == 401
+
+    async def test_a_stream_ends_when_the_token_does(
+        self, office: Office, running: FastAPI, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Which is as long as a token is taken: with the skew that clocks may have."""
+        monkeypatch.setattr("services.api.events.stream.HEARTBEAT_SECONDS", 0.05)
+        soon = office.token(exp=int(time.time()) - SKEW_SECONDS + 3)
+        ticket, unused = [await self.ticket(office, soon) for _ in range(2)]
+        async with streaming(running, None, ticket=ticket) as stream:
+            assert stream.status == 200
+            await stream.end()
+        async with streaming(running, None, ticket=unused) as refused:
+            assert refused.status == 401
 
 
 async def test_what_is_answered_is_what_is_declared(office: Office, running: FastAPI) -> None:

@@ -58,6 +58,13 @@ def evil_jwk() -> dict[str, Any]:
     return jwt.algorithms.RSAAlgorithm.to_jwk(EVIL_KEY.public_key(), as_dict=True)
 
 
+def endless(office: Office, claim: str) -> str:
+    """A signed token with a number that is greater than all that a machine counts with."""
+    body = orjson.dumps({**body_of(office), claim: 0}).replace(f'"{claim}":0'.encode(), f'"{claim}":1e999'.encode())
+    key = office.provider.keys[office.provider.kid]
+    return jwt.api_jws.encode(body, key, "RS256", headers={"kid": office.provider.kid})
+
+
 FORGED: dict[str, Forge] = {
     "no algorithm": lambda o: f"{part({'alg': 'none', 'typ': 'JWT'})}.{part(body_of(o))}.",
     "no algorithm, in capitals": lambda o: f"{part({'alg': 'NONE', 'typ': 'JWT'})}.{part(body_of(o))}.",
@@ -79,6 +86,9 @@ FORGED: dict[str, Forge] = {
     "another type": lambda o: o.token(headers={"typ": "logout+jwt"}),
     "expired": lambda o: o.token(exp=now() - SKEW_SECONDS - 5),
     "no end": lambda o: o.token(exp=None),
+    "an end after all calendars": lambda o: o.token(exp=10**13, jti=None),
+    "an end that is no number": lambda o: endless(o, "exp"),
+    "a beginning that is no number": lambda o: endless(o, "nbf"),
     "not yet": lambda o: o.token(nbf=now() + SKEW_SECONDS + 10),
     "made in the future": lambda o: o.token(iat=now() + SKEW_SECONDS + 10),
     "another issuer": lambda o: o.token(iss="https://evil.example.com"),

@@ -8,7 +8,7 @@ import asyncpg
 from fastapi import Request
 from fastapi.security import SecurityScopes
 
-from services.api.errors import BadRequest, Forbidden, Problem, TooManyRequests, Unauthorized
+from services.api.errors import BadRequest, Forbidden, NotAMember, Problem, TooManyRequests, Unauthorized
 from services.api.state import State
 from services.api.wire import as_uuid
 from shared.tenancy import Principal
@@ -58,8 +58,13 @@ async def _bearer(request: Request) -> Principal:
     asked = None if header is None else _workspace_of(header)
     if state.identities.remembers(key, asked):
         return await state.identities.principal(key, asked)
-    async with state.limits.looking_up(request.scope):
-        return await state.identities.principal(key, asked)
+    try:
+        async with state.limits.looking_up(request.scope):
+            return await state.identities.principal(key, asked)
+    except NotAMember:
+        # Anybody may have a good token of a public provider: looking up whom it names is no cheaper than a guess.
+        await state.limits.note_failure(request.scope)
+        raise
 
 
 def _workspace_of(header: str) -> UUID:

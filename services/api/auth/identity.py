@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -82,11 +83,12 @@ class Identities:
 
     async def _of_token(self, key: str, asked: UUID | None) -> tuple[Principal, float]:
         claims = await self.tokens.check(key)
-        await people.refuse_revoked(self._database, claims)
+        await people.refuse_revoked(self._database, claims.issuer, claims.jti)
         workspace_id = await people.choose_workspace(self._database, claims, asked)
         async with self._database.transaction(workspace_id) as tx:
             row = await people.find_member(tx, claims)
-        return _of_row(workspace_id, row), min(self._ttl, claims.expires_at - time.time())
+        principal = replace(_of_row(workspace_id, row), token=claims.origin)
+        return principal, min(self._ttl, claims.expires_at - time.time())
 
     def drop(self, key: str) -> None:
         """Forgets one key or token: it was given back."""

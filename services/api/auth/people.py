@@ -108,12 +108,12 @@ async def _only_workspace(database: Database, claims: Claims) -> UUID:
     return only
 
 
-async def refuse_revoked(database: Database, claims: Claims) -> None:
-    """Raises Unauthorized for a token that was given back."""
-    if claims.jti is None:
+async def refuse_revoked(database: Database, issuer: str, jti: str | None) -> None:
+    """Raises Unauthorized for a token that was given back; one without a name (None) can't have been."""
+    if jti is None:
         return
     async with database.transaction(NOBODYS) as tx:
-        if await tx.value(_REVOKED, issuer=claims.issuer, jti=claims.jti):
+        if await tx.value(_REVOKED, issuer=issuer, jti=jti):
             raise Unauthorized("The token has been revoked.")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -17,10 +18,13 @@ from services.api.auth.keysets import Issuer
 from services.api.auth.providers import IdentityProvider
 from services.api.errors import Unauthorized
 from services.api.wire import as_uuid
+from shared.tenancy import TokenOrigin
 
 SKEW_SECONDS: Final = 30
 LONGEST: Final = 16_384
 _LONGEST_NAME: Final = 255
+# Later is nothing that can be told as a time.
+_LATEST: Final = int(datetime(9999, 1, 1, tzinfo=UTC).timestamp())
 _TYPES: Final = {None, "jwt", "at+jwt", "application/at+jwt", "application/jwt"}
 _DECODER: Final = jwt.PyJWT({"enforce_minimum_key_length": True})
 
@@ -39,6 +43,12 @@ class Claims:
     @property
     def issuer(self) -> str:
         return self.provider.issuer
+
+    @property
+    def origin(self) -> TokenOrigin:
+        """What is kept of it with that which it was used for; it is good for as long as it is taken, skew included."""
+        until = datetime.fromtimestamp(self.expires_at + SKEW_SECONDS, UTC)
+        return TokenOrigin(self.issuer, self.subject, self.jti, until)
 
 
 def is_jwt(text: str) -> bool:
@@ -98,7 +108,7 @@ class Tokens:
             )
         except jwt.ExpiredSignatureError:
             raise Unauthorized("The token has expired.") from None
-        except (jwt.PyJWTError, ValueError, TypeError) as error:
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError) as error:
             raise Unauthorized(f"The token is refused: {_reason(error)}.") from None
         if nonce is not None and said.get("nonce") != nonce:
             raise Unauthorized("The token is that of another login.")
@@ -146,6 +156,8 @@ def _claims(provider: IdentityProvider, said: dict[str, Any], audiences: tuple[s
         raise Unauthorized("The token names nobody.")
     if jti is not None and not _is_name(jti):
         raise Unauthorized("The token's jti is malformed.")
+    if int(said["exp"]) > _LATEST:
+        raise Unauthorized("The token's exp is no time.")
     # A token for several is one that somebody else was given, too: it must have been made for us.
     several = isinstance(said["aud"], list) and len(said["aud"]) > 1
     if (several or "azp" in said) and said.get("azp", provider.client_id) not in audiences:

@@ -11,7 +11,7 @@ from fastapi.security import SecurityScopes
 from services.api.api_keys.service import ShownOnce
 from services.api.auth.callers import authorize
 from services.api.edge import EdgeTransaction, requires
-from services.api.errors import Unauthorized
+from services.api.errors import BadRequest
 from services.api.events import schemas, service, tickets
 from services.api.events.queries import Sight
 from services.api.events.stream import EventStream, Follower
@@ -49,7 +49,7 @@ async def look_at_ticket(request: Request) -> None:
     if ticket is None:
         return
     if "authorization" in request.headers:
-        raise Unauthorized("Send a key or a ticket, not both.")
+        raise BadRequest("Send a key or a ticket, not both.")
     state: State = request.app.state.sixteen
     async with state.limits.looking_up(request.scope):
         request.scope["sixteen.redeemed"] = await tickets.find(state.database, ticket, state.clock.now())
@@ -104,8 +104,6 @@ async def stream_events(
         async with state.database.transaction(principal.workspace_id, state.clock.now()) as tx:
             position = await places.find(tx, place, parameter, Sight.of(principal))
     ticket: tickets.Ticket | None = request.scope.get("sixteen.redeemed")
-    if ticket is not None:
-        await ticket.take()
 
     async def check() -> Principal:
         return await authorize(request, SecurityScopes(["events:read"]))
@@ -121,7 +119,7 @@ async def stream_events(
             check=check,
         )
 
-    return EventStream(follow)
+    return EventStream(follow, ticket.take if ticket is not None else None)
 
 
 @router.get("/{id}", response_model=schemas.Event, operation_id="getEvent")

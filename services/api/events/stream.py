@@ -160,20 +160,29 @@ class EventStream(Response):
     """Sends frames as they come, watching for the client's going.
 
     `follow` counts the stream in, and raises where there are too many. It is called when the answer is about to begin,
-    so that one which never does holds no place.
+    so that one which never does holds no place. `take` comes last of all: what is used up by it is not by a refusal.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, follow: Callable[[], Follower] | None = None) -> None:
+    def __init__(
+        self, follow: Callable[[], Follower] | None = None, take: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         self.status_code = 200
         self.background = None
         self.follow = follow
+        self.take = take
         self.init_headers({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         assert self.follow is not None  # noqa: S101 - the class alone stands in the document
         follower = self.follow()
+        if self.take is not None:
+            try:
+                await self.take()
+            except BaseException:
+                await follower.leave()
+                raise
         gone = asyncio.ensure_future(_gone(receive))
         telling = asyncio.ensure_future(self._tell(follower, send))
         try:
