@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 
 from services.api.main import create_app
+from services.api.protocol import HeadLimits
 from services.api.settings import ApiSettings
 from shared.schema_check import NotReady, require_schema
 
@@ -52,7 +53,7 @@ def main() -> int:
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=HeadLimits,
         access_log=False,
         # Whose X-Forwarded-For is believed is a setting of the application (SIXTEEN_TRUSTED_PROXIES).
         proxy_headers=False,

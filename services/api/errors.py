@@ -203,6 +203,10 @@ class PreconditionRequired(Problem):
     status, code, title = 428, "precondition_required", "This workspace asks for If-Match on changes"
 
 
+class HeadersTooLarge(Problem):
+    status, code, title = 431, "headers_too_large", "The request line and headers are larger than allowed"
+
+
 class TooManyRequests(Problem):
     status, code, title = 429, "quota_exceeded", "Too many requests"
 

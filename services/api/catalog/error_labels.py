@@ -13,6 +13,7 @@ _ZH_HANS = {
     "cursor_expired": "游标已过保留期限",
     "export_expired": "导出文件已超过一周保存期",
     "forbidden": "无权执行此操作",
+    "headers_too_large": "请求行与请求头超出限制",
     "idempotency_key_reused": "幂等键已用于其他请求内容",
     "internal_error": "服务端出错",
     "invalid": "请求内容有误",
