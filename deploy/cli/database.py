@@ -1,8 +1,9 @@
 """The way of a command to an installation's database, past its api."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import asyncpg
 
@@ -40,10 +41,22 @@ def find_addresses() -> tuple[str, str]:
 
 @contextmanager
 def outages_in_words() -> Iterator[None]:
-    """A database that is away, or has another schema, becomes a `CommandError` that says what to do."""
+    """A wrong setting, a database that is away or has another schema: a `CommandError` that says what to do."""
+    # Loaded by who opens a database: the rest of the command line begins without it.
+    from pydantic import ValidationError
+
     try:
         yield
+    except ValidationError as error:
+        raise CommandError(_wrong_setting(error.errors()[0]), 2) from None
     except UNREACHABLE as error:
         raise CommandError(f"The database can't be reached ({error}): is it running? (`make run`)") from error
     except NOT_MIGRATED as error:
         raise CommandError("The database is not at this version's schema: run `python -m migrations`.") from error
+
+
+def _wrong_setting(wrong: Mapping[str, Any]) -> str:
+    """What is wrong with a setting, beginning with its name and without its value, which may hold a password."""
+    words: str = wrong["msg"].removeprefix("Value error, ")
+    name = "_".join(str(part) for part in wrong["loc"]).upper()
+    return words if not name or words.startswith("SIXTEEN_") else f"SIXTEEN_{name}: {words}"

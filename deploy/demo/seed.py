@@ -11,6 +11,8 @@ from deploy.demo.found import found_team
 from deploy.demo.plan import SEED, plan_year
 from deploy.demo.record import EVENT_DAYS, Recorder
 from deploy.demo.world import CURRENCY, FOCUS_REP, REPS, TIME_ZONE, WORKSPACE_NAME, first_day, local_date, moment
+from services.api import resources
+from services.api.api_keys.resource import API_KEYS
 from services.api.auth.keys import parse_key
 from services.api.fields import Currency, EmailText, Name, Strict
 from services.api.settings import ApiSettings
@@ -37,6 +39,7 @@ FIRST_ADMIN = sql(
     "SELECT id, (SELECT id FROM sales.members WHERE workspace_id = :workspace_id AND email = :email) AS focus_rep_id"
     " FROM sales.members WHERE workspace_id = :workspace_id AND role = 'admin' AND active ORDER BY recorded_at LIMIT 1"
 )
+KEY = sql("SELECT * FROM sales.api_keys WHERE workspace_id = :workspace_id AND id = :id")
 ENSURE_PARTITIONS = sql("SELECT events.ensure_partitions(CAST(:first AS date), CAST(:last AS date))")
 # In one long transaction the tables grow from nothing while no statistics are taken: plans must look rows up one by
 # one, a single plan for each statement is enough, and those made for small tables must be made again as they grow.
@@ -107,7 +110,12 @@ async def find(tx: Tx, known_key: str | None = None) -> Seeded | None:
         return None
     parsed = parse_key(known_key) if known_key else None
     if known_key is None or parsed is None or parsed.workspace_id != tx.workspace_id:
-        known_key, _ = await issue_key(tx, there["id"], "Made at start", ())
+        known_key, key_id = await issue_key(tx, there["id"], "Made at start", ())
+        row = await tx.row(KEY, id=key_id)
+        assert row is not None  # noqa: S101 - it was made just now
+        # Whoever may start the program is no member: nobody's doing, but seen by all who watch over keys.
+        resources.note(tx, API_KEYS, "created", None, row)
+        await write_effects(tx)
     return Seeded(known_key, there["focus_rep_id"], created=False)
 
 

@@ -59,6 +59,43 @@ async def test_there_is_one_and_each_call_opens_it(fresh: None, http: httpx.Asyn
     assert names == {"Harbour"}
 
 
+async def test_another_key_is_told_of_and_audited(fresh: None, http: httpx.AsyncClient) -> None:
+    first = await init()
+    second = await init()
+    keys = (await read(http, second["api_key"], "/v1/api-keys"))["data"]
+    (made,) = (key for key in keys if key["last4"] == second["api_key"][-4:])
+    (event,) = (await read(http, first["api_key"], "/v1/events?type=api_key.created"))["data"]
+    assert (event["subject"]["id"], event["actor_id"], event["data"]["name"]) == (made["id"], None, "Made at start")
+    (entry,) = (await read(http, first["api_key"], "/v1/audit?action=api_key.created"))["data"]
+    assert (entry["subject_id"], entry["actor_id"]) == (made["id"], None)
+    assert "secret_hash" not in event["data"]
+    assert entry["changes"].get("secret_hash") is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [
+        ("DATABASE_URL", "garbage", "must look like postgresql://"),
+        ("REDIS_URL", "garbage", "must look like redis://"),
+        ("RATE_LIMIT_KEY", "many", "valid integer"),
+    ],
+)
+async def test_a_wrong_setting_is_named(
+    fresh: None, monkeypatch: pytest.MonkeyPatch, setting: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(f"SIXTEEN_{setting}", value)
+    for command in (["init"], ["demo"]):
+        result = await asyncio.to_thread(CliRunner().invoke, create_app(), command)
+        assert isinstance(result.exception, CommandError)
+        words = str(result.exception)
+        assert words.startswith(f"SIXTEEN_{setting}")
+        assert words.count("SIXTEEN_") == 1
+        assert said in words
+        assert "\n" not in words
+        assert "pydantic" not in words
+        assert result.exception.exit_code == 2
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [
