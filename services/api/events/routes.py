@@ -80,7 +80,7 @@ async def list_events(
     responses=_STREAM,
     operation_id="streamEvents",
     dependencies=[Depends(look_at_ticket)],
-    openapi_extra={"x-streams": True},
+    openapi_extra={"x-streams": True, "x-error-codes": ["bad_request"]},
 )
 async def stream_events(
     request: Request,
@@ -92,8 +92,10 @@ async def stream_events(
 
     A client that loses its connection sends the last `id` as `Last-Event-ID` (an EventSource does so by itself) and
     misses nothing. Something is sent every 10 seconds at least. A client that can't keep up is let go, and resumes.
-    The stream ends when the key is revoked or expires. An EventSource, which can't send a key, opens it with a ticket
-    of `/v1/stream-tickets`; to open it again it needs a new one, and gives the last `id` as `after`.
+    The stream ends when the key, session or token it was opened with is revoked or expires. An EventSource, which can't
+    send a key, opens it with a ticket of `/v1/stream-tickets`; to open it again it needs a new one, and gives the last
+    `id` as `after`. The stream then ends with what the ticket was made with; one that is refused for want of a place
+    (429, 503) leaves the ticket good.
     """
     state: State = request.app.state.sixteen
     wanted = service.wanted(principal, params)
