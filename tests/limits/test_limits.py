@@ -270,6 +270,15 @@ async def test_who_sends_nothing_has_guessed_nothing(opened: Opened) -> None:
         assert {each.status_code for each in answers} == {401}
 
 
+async def test_a_good_key_beside_a_ticket_is_no_guess(opened: Opened) -> None:
+    async with opened(rate_limit_failures=2) as admin:
+        for _ in range(6):
+            both = await admin.get("/v1/events/stream", params={"ticket": "sixteen_ticket_x"})
+            assert (both.status_code, both.json()["code"]) == (400, "bad_request")
+        guess = await admin.http.get("/v1/me", headers={"Authorization": "Bearer x"})
+        assert guess.status_code == 401
+
+
 async def test_without_redis_reads_and_writes_go_on_under_the_same_limits(
     servers: Servers, api_settings: ApiSettings, opened: Opened
 ) -> None:
