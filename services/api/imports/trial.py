@@ -38,6 +38,7 @@ class Trial:
         self._earlier = earlier
         self._batches = 0
         self._traits: dict[int, Sequence[str]] = {}
+        self._makers: dict[int, set[str]] = {}
 
     async def judge(self, tx: Tx, rows: list[Parsed], find: FindProcess, turn: Turn) -> int:
         """How many of the rows a real run would import; the others keep their errors. All else is undone.
@@ -55,6 +56,7 @@ class Trial:
         for cells in before if compared else [list(chain.from_iterable(before))]:
             again = [self._job.plan.parse(number, row) for number, row in cells]
             await self._attempt(tx, references, again, process, turn)
+        self._makers.clear()
         written = await self._attempt(tx, references, rows, process, turn)
         await tx.connection.execute("ROLLBACK TO SAVEPOINT trial")
         tx.effects.clear()
@@ -63,14 +65,39 @@ class Trial:
     async def keep(self, rows: list[Parsed]) -> None:
         """Remembers the rows last judged, for those that come after them; again, where they had to be judged again."""
         self._batches += 1
-        good = [(row, row.cells) for row in rows if not row.errors]
-        await asyncio.to_thread(self._earlier.add, self._batches, good, self._traits)
+        good = [(row, row.cells) for row in rows if not row.errors and row.cells is not None]
+        await asyncio.to_thread(self._earlier.add, self._batches, good, self._traits, self._makers)
 
     async def _attempt(
         self, tx: Tx, references: References, rows: list[Parsed], process: Process | None, turn: Turn
     ) -> int:
         parts = without_doubles(rows)
-        return sum([await _part(tx, self._job, references, part, process, turn) for part in parts])
+        return sum([await self._part(tx, references, part, process, turn) for part in parts])
+
+    async def _part(
+        self, tx: Tx, references: References, rows: list[Parsed], process: Process | None, turn: Turn
+    ) -> int:
+        """The same for rows without a key that comes twice; where the database refuses one, they are halved."""
+        branch = references.branch()
+        await tx.connection.execute("SAVEPOINT part")
+        try:
+            with Attempt(rows):
+                written = await batch.apply(tx, self._job, branch, rows, process, turn)
+        except asyncpg.PostgresError as error:
+            await tx.connection.execute("ROLLBACK TO SAVEPOINT part")
+            tx.effects.clear()
+            if not is_of_a_row(error):
+                raise
+            if len(rows) == 1:
+                rows[0].errors.append(as_error(error))
+                return 0
+            middle = len(rows) // 2
+            halves = (rows[:middle], rows[middle:])
+            return sum([await self._part(tx, references, half, process, turn) for half in halves])
+        await tx.connection.execute(f"RELEASE SAVEPOINT part; {staging.EMPTY}")
+        branch.keep(made=True)
+        self._makers |= branch.makers
+        return written
 
 
 @contextmanager
@@ -81,31 +108,6 @@ def opened(job: Job) -> Iterator[Trial]:
         closing(Earlier(job.mapping, Path(folder))) as earlier,
     ):
         yield Trial(job, earlier)
-
-
-async def _part(
-    tx: Tx, job: Job, references: References, rows: list[Parsed], process: Process | None, turn: Turn
-) -> int:
-    """The same for rows without a key that comes twice; where the database refuses one, they are halved."""
-    branch = references.branch()
-    await tx.connection.execute("SAVEPOINT part")
-    try:
-        with Attempt(rows):
-            written = await batch.apply(tx, job, branch, rows, process, turn)
-    except asyncpg.PostgresError as error:
-        await tx.connection.execute("ROLLBACK TO SAVEPOINT part")
-        tx.effects.clear()
-        if not is_of_a_row(error):
-            raise
-        if len(rows) == 1:
-            rows[0].errors.append(as_error(error))
-            return 0
-        middle = len(rows) // 2
-        halves = (rows[:middle], rows[middle:])
-        return sum([await _part(tx, job, references, half, process, turn) for half in halves])
-    await tx.connection.execute(f"RELEASE SAVEPOINT part; {staging.EMPTY}")
-    branch.keep(made=True)
-    return written
 
 
 def as_error(error: asyncpg.PostgresError) -> FieldError:
