@@ -69,7 +69,7 @@ ROWS: dict[str, tuple[str, bytes, list[str]]] = {
     "NUL": ("a.ndjson", b'{"id": "1", "name": "a\\u0000b", "on": null}\n', ["invalid_text"]),
     "a day that is none": ("a.csv", b"id,name,on\n1,x,2026-02-30\n", ["invalid_date"]),
     "a day before all days": ("a.csv", b"id,name,on\n1,x,0001-01-01\n", ["out_of_range"]),
-    "an error of a formula": ("a.xlsx", _sheet(("id", "name", "on"), ("1", "x", "#DIV/0!")), ["invalid_date"]),
+    "an error of a formula": ("a.xlsx", _sheet(("id", "name", "on"), ("1", "x", "#DIV/0!")), ["invalid_value"]),
     "a key of blanks": ("a.csv", "id,name,on\n\u3000,x,\n".encode(), ["required"]),
     "a quote in the middle": ("a.csv", b'id,name,on\n1,"a"b,\n', ["malformed_line"]),
     "too many cells": ("a.csv", b"id,name,on\n1,x,,,,\n", ["wrong_column_count"]),

@@ -3,6 +3,8 @@
 A spreadsheet takes a text that begins with = + - @, full-width or not (or a tab, or a line's end) for a formula. In CSV
 and XLSX such texts get an apostrophe in front, and so do those that begin with apostrophes before one of these: taking
 one apostrophe away gives back what was there. NDJSON is nobody's formula, and stays as it is.
+
+A spreadsheet keeps fifteen digits of a number: in XLSX a decimal or whole number of more is a text.
 """
 
 from __future__ import annotations
@@ -27,6 +29,10 @@ FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 # What a sheet holds.
 MOST_SHEET_ROWS = 1_048_575
 MOST_CELL = 32_767
+MOST_DIGITS = 15
+# What XML can't hold, or would read as a line's end of its own, and what looks like the escape of such a character.
+_NOT_XML = r"\x00-\x08\x0b-\x1f\ufffe\uffff"
+_TO_ESCAPE = re.compile(rf"[{_NOT_XML}]|_(?=x[0-9a-fA-F]{{4}}[_{_NOT_XML}])")
 BOM = b"\xef\xbb\xbf"
 _PASSED, _ATTRIBUTE = "passed_at.", "attributes."
 
@@ -99,6 +105,16 @@ def rows_ndjson(rows: Iterable[Row], names: Sequence[str], gets: list[Callable[[
     )
 
 
+def escaped(text: str) -> str:
+    """A text as XLSX holds it: `_xHHHH_` for a character that XML can't, `_x005F_` for a `_` that would begin such."""
+    return _TO_ESCAPE.sub(lambda found: f"_x{ord(found[0]):04X}_", text)
+
+
+def _fits(value: float | Decimal) -> bool:
+    """Whether a sheet keeps every digit of a number; of one that is binary already it keeps what it can."""
+    return isinstance(value, float) or len(Decimal(value).normalize().as_tuple().digits) <= MOST_DIGITS
+
+
 class TooManyRows(Exception):
     """A sheet holds no more."""
 
@@ -109,6 +125,10 @@ class Workbook:
     def __init__(self, path: Path, names: Sequence[str]) -> None:
         self._book = xlsxwriter.Workbook(str(path), {"constant_memory": True, "tmpdir": str(path.parent)})
         self._sheet = self._book.add_worksheet()
+        # The library takes a text from <r> to </r> for markup of its own, and would write it as it is; and of two
+        # escapes that share a _ it escapes but one.
+        self._sheet._xml_rich_inline_string = self._write_like_any
+        self._sheet._escape_control_characters = lambda data: escaped(data) if isinstance(data, str) else data
         for column, name in enumerate(names):
             self._sheet.write_string(0, column, as_text(name))
         self._row = 0
@@ -126,8 +146,13 @@ class Workbook:
                     self._sheet.write_boolean(self._row, column, value)
                 elif isinstance(value, str):
                     self._sheet.write_string(self._row, column, as_text(value)[:MOST_CELL])
-                else:
+                elif _fits(value):
                     self._sheet.write_number(self._row, column, float(value))
+                else:
+                    self._sheet.write_string(self._row, column, as_text(str(_cell(value))))
+
+    def _write_like_any(self, text: str, attributes: Sequence[Any] = ()) -> None:
+        self._sheet._xml_inline_string(text, True, attributes)
 
     def close(self) -> None:
         self._book.close()

@@ -19,6 +19,9 @@ LONGEST = {Type.NAME: 200, Type.SHORT: 500, Type.LONG: 20_000, Type.EMAIL: 320}
 MOST_AMOUNT = Decimal(10) ** 14
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+# What a number may be once the mapping's separators are gone. Python's own readers take digits of every script, too,
+# and underscores between them.
+_PLAIN_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)%?")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _TRUE, _FALSE = frozenset(("true", "yes", "y", "1", "是")), frozenset(("false", "no", "n", "0", "否"))
 _DATES_KEPT = 50_000
@@ -100,6 +103,8 @@ def _plain_number(value: Any, spec: ValueSpec) -> str:
             text = text.replace(spec.thousands, "")
         if spec.decimal != ".":
             text = text.replace(spec.decimal, ".")
+        if not _PLAIN_NUMBER.fullmatch(text):
+            raise Wrong("invalid_value", f"“{value[:80]}” is not a plain number, such as 1234.50")
     return text
 
 
@@ -176,6 +181,8 @@ def _moment(value: Any, spec: ValueSpec) -> datetime | date:
         return value
     text = str(value).strip()
     try:
+        if not text.isascii() and any(each.isdecimal() and not each.isascii() for each in text):
+            raise ValueError("digits of another script")
         if spec.date_format:
             return datetime.strptime(text, spec.date_format)  # noqa: DTZ007 - the zone is added where it is known
         return date.fromisoformat(text) if len(text) <= 10 else datetime.fromisoformat(text)

@@ -160,7 +160,7 @@ class Plan:
             parsed.wanted = self._read_stage(row, parsed)
         happened = values.get("occurred_at")
         if happened is not None and happened > self.latest:
-            parsed.errors.append(wrong("/occurred_at", "in_future", f"{happened.date()} has not come yet."))
+            parsed.errors.append(wrong("/occurred_at", "in_future", self._not_yet(happened)))
         return parsed
 
     def _read(self, reader: Reader, row: Row, parsed: Parsed, *, required: bool = False) -> Any:
@@ -253,8 +253,11 @@ class Plan:
         wanted = Wanted(standing, known, self._read(closed, row, parsed) if closed else None)
         for at in (*known.values(), wanted.closed_at):
             if at is not None and at > self.latest:
-                parsed.errors.append(wrong(reader.pointer, "in_future", f"{at.date()} has not come yet."))
+                parsed.errors.append(wrong(reader.pointer, "in_future", self._not_yet(at)))
         return wanted
+
+    def _not_yet(self, at: datetime) -> str:
+        return f"{at.astimezone(self._place.zone).date()} has not come yet."
 
 
 def _at(name: str) -> str:

@@ -32,8 +32,18 @@ MOST_UNPACKED = 1024**3
 LONGEST_NAME = 1_000
 _QUOTED, _LISTED = 80, 20
 _PIECE = 1024 * 1024
+# The objects of an NDJSON file that name its columns.
+_NAMING = 1_000
+# UTF-8 and UTF-16 know their own; this one's codec takes it for a character.
+_MARK_GB18030 = "\ufeff".encode("gb18030")
 
 Row = list[Any]
+
+
+class ErrorCell(str):
+    """What a formula of a workbook came to where it could not be worked out, such as #REF!: no value of any field."""
+
+    __slots__ = ()
 
 
 def cut(text: str, most: int = _QUOTED) -> str:
@@ -95,6 +105,8 @@ def _without_quotes(source: Source) -> Source:
 def _text(file: IO[bytes], options: FileOptions) -> io.TextIOWrapper:
     file.seek(0)
     encoding = "utf-8-sig" if options.encoding == "utf-8" else options.encoding
+    if encoding == "gb18030" and file.read(len(_MARK_GB18030)) != _MARK_GB18030:
+        file.seek(0)
     return io.TextIOWrapper(_Unclosed(file), encoding=encoding, errors="strict", newline="")
 
 
@@ -246,8 +258,22 @@ class _AnyColumns(list[str]):
         return 0
 
 
+class _KeysOfTheFirst(list[str]):
+    """The columns of an NDJSON file, which has no header."""
+
+
+def no_column(name: str, columns: list[str]) -> str:
+    """Says that the file has no such column, and which it has."""
+    if isinstance(columns, _KeysOfTheFirst):
+        return (
+            f"None of the first {_NAMING:,} lines has the key “{cut(name)}”; they have {listed(columns)}. In NDJSON"
+            " these lines say which columns there are: put one that has the key (with null, if need be) among them."
+        )
+    return f"The file has no column “{cut(name)}”; it has {listed(columns)}."
+
+
 def _ndjson(file: IO[bytes], options: FileOptions) -> Source:
-    """The columns are those of the first thousand objects; a key that first comes later is not seen.
+    """The columns are those of the first thousand lines; a key that first comes later is not seen.
 
     A file without a byte, such as the export of nothing, is one without rows: nothing in it could name columns.
     """
@@ -258,9 +284,9 @@ def _ndjson(file: IO[bytes], options: FileOptions) -> Source:
         if isinstance(found, dict):
             for name in found:
                 columns.setdefault(str(name), len(columns))
-        if number >= 1000 or len(columns) > MOST_COLUMNS:
+        if number >= _NAMING or len(columns) > MOST_COLUMNS:
             break
-    names = list(columns)
+    names = _KeysOfTheFirst(columns)
     _check_columns(names or [""])
     return Source(names, _ndjson_rows(_text(file, options), names))
 
@@ -311,10 +337,15 @@ def _xlsx_rows(rows: Iterator[tuple[Any, ...] | Spoilt], width: int) -> Iterator
             number += 1
             yield number, found
             continue
-        row = [*found[:width], *([None] * (width - len(found)))]
-        if any(value is not None for value in row):
-            number += 1
-            yield number, row
+        used = next((at for at in range(len(found), 0, -1) if found[at - 1] not in {None, ""}), 0)
+        if not used:
+            continue
+        number += 1
+        if used > width:
+            words = f"Row {number} after the header fills {used} columns, but the header has {width}."
+            yield number, Spoilt("wrong_column_count", words)
+        else:
+            yield number, [*found[:width], *([None] * (width - len(found)))]
 
 
 def _exact(line: str, found: dict[str, Any], number: int) -> dict[str, Any] | Spoilt:

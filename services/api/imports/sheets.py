@@ -6,6 +6,7 @@ much of it goes by before a row, or a shared text, comes to its end: only that m
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Iterator
 from datetime import datetime
@@ -15,12 +16,12 @@ from defusedxml.common import DefusedXmlException
 from openpyxl.cell.text import Text
 from openpyxl.reader.excel import ExcelReader
 from openpyxl.styles.stylesheet import apply_stylesheet
-from openpyxl.worksheet._reader import ROW_TAG, WorkSheetParser
+from openpyxl.worksheet._reader import INLINE_STRING, ROW_TAG, WorkSheetParser
 from openpyxl.xml.constants import SHARED_STRINGS, SHEET_MAIN_NS
 from openpyxl.xml.functions import iterparse
 
 from services.api.imports import readers
-from services.api.imports.readers import LONGEST_FIELD, Spoilt, Unreadable, cut, listed
+from services.api.imports.readers import LONGEST_FIELD, ErrorCell, Spoilt, Unreadable, cut, listed
 
 MOST_SHARED_STRINGS = 128 * 1024**2
 MOST_STRINGS = 5_000_000
@@ -35,6 +36,8 @@ RATIO_COUNTS_FROM = 32 * 1024**2
 # What a sheet holds.
 MOST_ROWS = 1_048_576
 _TEXT_TAG, _PLAIN_TAG = f"{{{SHEET_MAIN_NS}}}si", f"{{{SHEET_MAIN_NS}}}t"
+# A character beyond the first 65,536 is two of them.
+_ESCAPED = re.compile(r"_x([dD][89abAB][0-9a-fA-F]{2})__x([dD][c-fC-F][0-9a-fA-F]{2})_|_x([0-9a-fA-F]{4})_")
 # Whatever else is raised under way, a broken file made the libraries raise; within a row, a cell did.
 _NOT_OURS = (Unreadable, MemoryError)
 _OF_A_CELL = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
@@ -128,7 +131,7 @@ def _prepare(file: IO[bytes], archive: _Archive, name: str | None) -> tuple[str,
         raise Unreadable("/file", "empty_file", "The workbook has no sheet.")
     apply_stylesheet(archive, reader.wb)
     book = reader.wb
-    make: Any = WorkSheetParser
+    make: Any = _Cells
     parser = make(
         None, _shared_texts(archive, reader.package), data_only=True, epoch=book.epoch,
         date_formats=book._date_formats, timedelta_formats=book._timedelta_formats,
@@ -149,22 +152,54 @@ def _shared_texts(archive: _Archive, package: Any) -> list[str]:
         for _, element in iterparse(stream):
             if element.tag == _TEXT_TAG:
                 stream.mark()
-                # As spreadsheets write a text that looks like an escaped character.
-                texts.append(_shared_text(element).replace("x005F_", ""))
+                texts.append(_whole_text(element))
                 element.clear()
                 if len(texts) > MOST_STRINGS:
                     raise _too_large()
     return texts
 
 
-def _shared_text(element: Any) -> str:
+def _whole_text(element: Any) -> str:
     """Most are one plain text; those of several formats are put together."""
     if not len(element):
         return ""
     if len(element) == 1 and element[0].tag == _PLAIN_TAG:
-        return element[0].text or ""
+        return unescaped(element[0].text or "")
     formatted: Any = Text.from_tree(element)
-    return str(formatted.content)
+    return "".join(unescaped(each) for each in (formatted.t, *(run.t for run in formatted.r)) if each)
+
+
+def unescaped(text: str) -> str:
+    """A text as it was before `_xHHHH_` was written for what XML can't hold, and `_x005F_` for a `_` that begins such.
+
+    (ECMA-376 part 1, 22.9.2.19.) Half of a character alone is none, and stays as it is written.
+    """
+    return _ESCAPED.sub(_character, text) if "_x" in text else text
+
+
+def _character(found: re.Match[str]) -> str:
+    if found[3] is None:
+        return chr(0x10000 + (int(found[1], 16) - 0xD800) * 0x400 + int(found[2], 16) - 0xDC00)
+    code = int(found[3], 16)
+    return found[0] if 0xD800 <= code < 0xE000 else chr(code)
+
+
+class _Cells(WorkSheetParser):
+    """Reads texts as they are meant, and errors as such."""
+
+    def parse_cell(self, element: Any) -> dict[str, Any]:
+        kind = element.get("t")
+        inline = element.find(INLINE_STRING) if kind == "inlineStr" else None
+        if inline is not None:
+            element.remove(inline)
+        cell: dict[str, Any] = super().parse_cell(element)
+        if inline is not None:
+            cell["value"] = _whole_text(inline)
+        elif kind == "str" and cell["value"] is not None:
+            cell["value"] = unescaped(cell["value"])
+        elif cell["data_type"] == "e" and cell["value"] is not None:
+            cell["value"] = ErrorCell(cell["value"])
+        return cell
 
 
 def _rows(parser: Any, stream: _Watched) -> Iterator[tuple[Any, ...] | Spoilt]:

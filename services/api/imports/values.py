@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from services.api.imports.conversions import Convert, Place, Wrong, as_written, converter
 from services.api.imports.kinds import Field, Type
 from services.api.imports.mapping import ValueSpec
-from services.api.imports.readers import Row, Unreadable, cut, listed
+from services.api.imports.readers import ErrorCell, Row, Unreadable, cut, no_column
 
 Get = Callable[[Row], Any]
 
@@ -63,6 +63,8 @@ def _plain_column(index: int, convert: Convert, default: Any) -> Get:
                 return default
         elif value is None:
             return default
+        elif value.__class__ is ErrorCell:
+            raise _of_an_error(value)
         try:
             return convert(value)
         except Wrong:
@@ -76,6 +78,10 @@ def _plain_column(index: int, convert: Convert, default: Any) -> Get:
 def _inconvertible(value: Any) -> Wrong:
     """For what a conversion did not foresee: one cell must not hold up the whole file."""
     return Wrong("invalid_value", f"“{str(value)[:80]}” can't be read")
+
+
+def _of_an_error(cell: str) -> Wrong:
+    return Wrong("invalid_value", f"holds {cell[:80]}, an error of the workbook")
 
 
 def _fixed(convert: Convert, value: Any, at: str, name: str) -> Any:
@@ -103,12 +109,14 @@ def _getter(spec: ValueSpec, columns: list[str], at: str) -> Get:
     trim, empty, renamed = spec.trim, frozenset(("", *spec.empty)), spec.map
 
     def get(row: Row) -> Any:
-        value = source(row)
+        cell = value = source(row)
         if isinstance(value, str):
             if trim:
                 value = value.strip()
             if value in empty:
                 return None
+            if cell.__class__ is ErrorCell and value not in renamed:
+                raise _of_an_error(value)
             return renamed.get(value, value) if renamed else value
         if value is not None and (renamed or spec.empty):
             # JSON writes true, spreadsheets and many mappings True.
@@ -130,8 +138,7 @@ def _index(name: str | None, columns: list[str], at: str) -> int:
     try:
         return columns.index(name or "")
     except ValueError as error:
-        words = f"The file has no column “{cut(name or '')}”; it has {listed(columns)}."
-        raise Unreadable(at, "unknown_column", words) from error
+        raise Unreadable(at, "unknown_column", no_column(name or "", columns)) from error
 
 
 def _template(text: str, columns: list[str], at: str) -> Get:
@@ -150,6 +157,8 @@ def _template(text: str, columns: list[str], at: str) -> Get:
         filled, found = [], plain
         for literal, get in parts:
             value = get(row) if get else None
+            if value.__class__ is ErrorCell:
+                raise _of_an_error(value)
             found = found or (value is not None and value != "")
             filled.append(f"{literal}{'' if value is None else value if isinstance(value, str) else as_written(value)}")
         return "".join(filled) if found else None
