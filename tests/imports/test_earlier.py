@@ -37,7 +37,7 @@ def again(earlier: Earlier, *keys: str) -> list[list[tuple[int, Any]]]:
 
 
 def test_every_cell_comes_back_as_it_was(earlier: Earlier) -> None:
-    earlier.add(1, [(Parsed(1, key="a"), CELLS)], {})
+    earlier.add(1, [(Parsed(1, key="a"), CELLS)], {}, {})
     ((number, cells),) = again(earlier, "a")[0]
     assert number == 1
     assert cells == CELLS
@@ -49,15 +49,15 @@ def test_a_cell_may_be_as_deep_as_a_file_can_be_read(earlier: Earlier) -> None:
     deep: list[Any] = []
     for _ in range(900):
         deep = [deep]
-    earlier.add(1, [(Parsed(1, key="a"), [deep])], {})
+    earlier.add(1, [(Parsed(1, key="a"), [deep])], {}, {})
     assert again(earlier, "a") == [[(1, [deep])]]
 
 
 def test_rows_come_batch_by_batch_in_their_order_with_one_question(
     earlier: Earlier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    earlier.add(1, [(Parsed(2, key="b"), ["b1"]), (Parsed(1, key="a"), ["a1"])], {})
-    earlier.add(2, [(Parsed(4, key="a"), ["a2"]), (Parsed(3, key="c"), ["c"])], {})
+    earlier.add(1, [(Parsed(2, key="b"), ["b1"]), (Parsed(1, key="a"), ["a1"])], {}, {})
+    earlier.add(2, [(Parsed(4, key="a"), ["a2"]), (Parsed(3, key="c"), ["c"])], {}, {})
     asked: list[str] = []
     earlier._file.set_trace_callback(asked.append)
     assert again(earlier, "a", "b") == [[(1, ["a1"]), (2, ["b1"])], [(4, ["a2"])]]
