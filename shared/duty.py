@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import ContextVar
 from typing import Final
 
 import structlog
@@ -21,12 +22,21 @@ _FIRST_WAIT: Final = 0.2
 _LONGEST_WAIT: Final = 5.0
 # Longer than the longest statement and the longest pause after an error together.
 LATE_SECONDS: Final = 60.0
+_AT_WORK: ContextVar[Duty | None] = ContextVar("duty", default=None)
+
+
+def beat() -> None:
+    """The turn of the duty in which this is called has got on; nothing where it is called in none."""
+    duty = _AT_WORK.get()
+    if duty is not None:
+        duty.beat()
 
 
 class Duty:
     """Calls `work` every `seconds`, or sooner when woken; `work` says whether there is more to do at once.
 
-    A turn of `work` that is not over `LATE_SECONDS` after the latest `beat` hangs: work that may take longer beats.
+    A turn of `work` that is not over `LATE_SECONDS` after the latest `beat` hangs: work that may take longer beats
+    (by the function of that name, wherever it is).
     """
 
     def __init__(
@@ -80,6 +90,7 @@ class Duty:
     async def run(self) -> None:
         """Works until stopped; whatever goes wrong is logged and tried again."""
         wait = _FIRST_WAIT
+        _AT_WORK.set(self)
         while not self._stopping:
             self._wake.clear()
             self._heartbeat.beat()

@@ -16,6 +16,7 @@ from shared.clock import FixedClock
 from shared.ids import new_id
 from tests.conftest import Servers
 from tests.imports.test_worker import eventually, worker_process
+from tests.support.beats import beats_of
 from tests.support.caller import Caller
 from tests.support.statements import statements
 
@@ -156,6 +157,13 @@ async def test_workers_at_once_tell_once(admin: Caller, other: Caller) -> None:
     for caller in (admin, other):
         told = [event["subject_id"] for event in await overdue_events(caller)]
         assert sorted(told) == sorted(ids[caller.workspace_id])
+
+
+async def test_each_workspace_is_a_beat(admin: Caller, other: Caller) -> None:
+    """There may be many of them, each as slow as a statement may be."""
+    for caller in (admin, other):
+        await many(caller, 2)
+    assert await beats_of(telling(admin).work) >= 2
 
 
 async def test_a_task_that_a_request_holds_is_left_to_the_next_look(admin: Caller) -> None:

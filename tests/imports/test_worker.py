@@ -29,6 +29,7 @@ from tests.conftest import Servers
 from tests.imports.support import SIMPLE, come_due, errors_of, finish, table, upload, worker_of
 from tests.imports.test_rows import count
 from tests.imports.test_uploads import changed
+from tests.support.beats import beats_of
 from tests.support.caller import Caller
 
 MANY = 600
@@ -302,7 +303,8 @@ async def test_what_is_due_is_marked_once(admin: Caller, servers: Servers) -> No
     clockwork = Clockwork(admin.state.database, 100)
     seen = []
     for _ in range(2):
-        await clockwork.work()
+        # Two sources, and the workspace in one of them.
+        assert await beats_of(clockwork.work) >= 3
         async with scoring.transaction():
             await scoring.execute("SELECT set_config('app.workspace_id', $1, true)", str(admin.workspace_id))
             query = "SELECT version, subject_type, lane, cause::text FROM scoring.dirty_marks WHERE workspace_id = $1"
@@ -327,6 +329,8 @@ async def test_old_answers_are_forgotten_and_partitions_kept_ahead(admin: Caller
     await housekeeping.purge_keys()
     assert await count(admin, "sales.idempotency_keys") == 1
     assert not await housekeeping.partitions()
+    assert await beats_of(housekeeping.partitions) == 1
+    assert await beats_of(housekeeping.settle) == 3
     ahead = await as_api.fetchval("SELECT to_regclass('events.outbox_' || to_char(current_date + 7, 'YYYYMMDD'))")
     assert ahead is not None
 

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import httpx
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
-from shared.duty import Duties, Duty
+from shared.duty import Duties, Duty, beat
 from shared.probes import Heartbeat, Probes
 
 
@@ -105,6 +105,29 @@ async def test_long_work_that_beats_is_not_late() -> None:
         assert duty.late is None
         going = False
         await until(lambda: asyncio.sleep(0, duty.age < 0.4))
+
+
+async def test_what_a_turn_calls_beats_for_its_own_duty() -> None:
+    going = True
+
+    async def work() -> bool:
+        while going:
+            beat()
+            await asyncio.sleep(0.005)
+        return False
+
+    async def hangs() -> bool:
+        while going:
+            await asyncio.sleep(0.005)
+        return False
+
+    beat()
+    beating, silent = Duty("beating", work, 1, Heartbeat(0.2)), Duty("silent", hangs, 1, Heartbeat(0.2))
+    async with running(beating, silent):
+        await until(lambda: asyncio.sleep(0, beating.age > 0.4))
+        assert beating.late is None
+        assert silent.late is not None
+        going = False
 
 
 async def test_one_that_fails_is_not_ready_and_its_age_grows() -> None:

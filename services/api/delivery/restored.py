@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 
 from shared.db import Database
+from shared.duty import beat
 
 log = structlog.get_logger(__name__)
 
@@ -30,10 +31,14 @@ async def settle_restored(database: Database) -> int:
     async with database.connection() as connection:
         async with connection.transaction():
             await connection.execute(_LOCK)
+            # Each statement may take as long as a statement may.
+            beat()
             relayed = await connection.fetchrow(_RELAYED)
             assert relayed is not None  # noqa: S101 - a function's OUT parameters are one row
+        beat()
         async with connection.transaction():
             await connection.execute(_LOCK)
+            beat()
             others = await connection.fetchrow(_POSITIONS, relayed["number"])
             assert others is not None  # noqa: S101 - likewise
     settled = int(relayed["settled"] + others["settled"])

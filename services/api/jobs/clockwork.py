@@ -14,6 +14,7 @@ from services.api.jobs.outages import OUTAGES
 from services.api.tasks.overdue import tell_overdue
 from shared.clock import Clock
 from shared.db import Database, sql
+from shared.duty import beat
 from shared.effects import BULK
 from shared.queue import Nudger
 
@@ -57,6 +58,7 @@ class Clockwork:
         """Marks one page of each source; True where there is another page."""
         more = False
         for name, query in SOURCES.items():
+            beat()
             more = await self._page(name, query) or more
         return more
 
@@ -68,6 +70,7 @@ class Clockwork:
             by_workspace.setdefault(row["workspace_id"], []).append(row)
         outage: BaseException | None = None
         for workspace_id, due in by_workspace.items():
+            beat()
             try:
                 await self._mark(workspace_id, due)
             except Exception as error:
@@ -107,6 +110,7 @@ class OverdueTasks:
             by_workspace.setdefault(row["workspace_id"], []).append(row["id"])
         outage: BaseException | None = None
         for workspace_id, ids in by_workspace.items():
+            beat()
             try:
                 async with self._database.transaction(workspace_id, self._clock.now()) as tx:
                     told = await tell_overdue(tx, ids)

@@ -9,6 +9,7 @@ import structlog
 from services.api.delivery.restored import settle_restored
 from services.api.merges.resource import UNDOABLE
 from shared.db import Database
+from shared.duty import beat
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +32,7 @@ class Housekeeping:
         """Makes the partitions of the coming week and drops those beyond the days that events are kept."""
         async with self._database.connection() as connection:
             await connection.execute("SELECT events.ensure_partitions(current_date - 1, current_date + 7)")
+            beat()
             async with connection.transaction():
                 # Old partitions go only while nobody reads them: else at the next look.
                 await connection.execute("SET LOCAL lock_timeout = '2s'")
