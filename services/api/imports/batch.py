@@ -5,7 +5,7 @@ All of it is part of the caller's transaction. Rows that can't be imported keep 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
 from uuid import UUID
@@ -18,6 +18,7 @@ from services.api.imports.doubles import SUBJECTS
 from services.api.imports.job import Job
 from services.api.imports.kinds import CUSTOMER_KIND, PRODUCTS, TRANSITIONS, Kind
 from services.api.imports.line import Turn
+from services.api.imports.parts import Attempt
 from services.api.imports.plan import Parsed
 from services.api.imports.reach import within
 from services.api.imports.references import References
@@ -66,25 +67,23 @@ async def apply(
         return 0
     found = await tx.rows(_existing(kind), source=job.mapping.source, keys=[row.key for row in hopeful])
     existing = {row["external_id"]: row for row in found}
-    await references.resolve(tx, hopeful, existing)
     seen = await within(tx, job.actor, kind.table, (row["id"] for row in found))
-    if not references.has_made and process is job.process:
-        references.keep(made=False)
-        turn.found()
-    if existing:
-        _check_present(job, kind, hopeful, existing, seen)
-    steps: dict[str, list[Step]] = {}
     if process is not None:
         job.processes[process.id] = process
         await processes.load(tx, job.processes, (row["process_id"] for row in found))
-        for row in hopeful:
-            if not row.errors:
-                steps[row.key] = _steps(job, row, existing.get(row.key), process, tx.now)
-    if job.mapping.duplicates != "keep":
-        fresh = [row for row in hopeful if not row.errors and row.key not in existing]
-        await doubles.look(tx, job.actor, kind.name, fresh, skip=job.mapping.duplicates == "skip")
+    steps: dict[str, list[Step]] = {}
+
+    def judge(row: Parsed) -> None:
+        present = existing.get(row.key)
+        if present is not None:
+            _check_present(job, kind, row, present, is_seen=present["id"] in seen)
+        if process is not None and not row.errors:
+            steps[row.key] = _steps(job, row, present, process, tx.now)
+
+    left = hopeful
+    while left:
+        left = await _decide(tx, job, references, left, existing, judge, turn if process is job.process else None)
     good = [row for row in hopeful if not row.errors]
-    references.settle(good)
     await references.make_members(tx)
     await writing.make(tx, job, CUSTOMER_KIND, references.new_customers)
     await writing.make(tx, job, PRODUCTS, references.new_products)
@@ -100,20 +99,55 @@ async def apply(
     return written
 
 
-def _check_present(job: Job, kind: Kind, rows: list[Parsed], existing: dict[str, Row], seen: Collection[UUID]) -> None:
-    """What a row may not do to the record that is there."""
+async def _decide(
+    tx: Tx,
+    job: Job,
+    references: References,
+    rows: list[Parsed],
+    existing: dict[str, Row],
+    judge: Callable[[Parsed], None],
+    turn: Turn | None,
+) -> list[Parsed]:
+    """Finds what the rows name and what is wrong with them; gives those for which that has to be done again.
+
+    These are the others where one that has made something is refused as a twin: they may not find that. `turn` is told
+    when nothing was made.
+    """
+    attempt = Attempt(rows)
+    judged = await references.resolve(tx, rows, existing, judge)
+    if turn is not None and not references.has_made:
+        references.keep(made=False)
+        turn.found()
     for row in rows:
-        present = existing.get(row.key)
-        if present is None:
-            continue
-        if present["id"] not in seen:
-            words = "The record belongs to somebody outside your team."
-            row.errors.append(wrong(job.plan.key_pointer, "out_of_reach", words))
-        elif present.get("merged"):
-            words = "The record was merged into another one: change that one, or undo the merge."
-            row.errors.append(wrong(job.plan.key_pointer, "already_merged", words))
-        else:
-            _check_fixed(job, kind, row, present)
+        if row.number not in judged:
+            judge(row)
+    twins = await _twins(tx, job, [row for row in rows if not row.errors and row.key not in existing])
+    if references.makers.keys().isdisjoint(twins):
+        return []
+    told = [(row, row.errors[:]) for row in rows if row.number in twins]
+    attempt.undo()
+    for row, errors in told:
+        row.errors[:] = errors
+    return [row for row in rows if row.number not in twins]
+
+
+async def _twins(tx: Tx, job: Job, fresh: list[Parsed]) -> set[int]:
+    """Looks for twins of new rows; the numbers of those that are refused for theirs."""
+    if job.mapping.duplicates != "keep":
+        await doubles.look(tx, job.actor, job.plan.kind.name, fresh, skip=job.mapping.duplicates == "skip")
+    return {row.number for row in fresh if row.errors}
+
+
+def _check_present(job: Job, kind: Kind, row: Parsed, present: Row, *, is_seen: bool) -> None:
+    """What a row may not do to the record that is there."""
+    if not is_seen:
+        words = "The record belongs to somebody outside your team."
+        row.errors.append(wrong(job.plan.key_pointer, "out_of_reach", words))
+    elif present.get("merged"):
+        words = "The record was merged into another one: change that one, or undo the merge."
+        row.errors.append(wrong(job.plan.key_pointer, "already_merged", words))
+    else:
+        _check_fixed(job, kind, row, present)
 
 
 def _check_fixed(job: Job, kind: Kind, row: Parsed, present: Row) -> None:

@@ -40,9 +40,13 @@ class Attempt:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if kind is not None:
-            for row, errors, notes in zip(self._rows, self._errors, self._notes, strict=True):
-                del row.errors[errors:]
-                del row.notes[notes:]
+            self.undo()
+
+    def undo(self) -> None:
+        """Takes from the rows the errors and notes that they have got meanwhile."""
+        for row, errors, notes in zip(self._rows, self._errors, self._notes, strict=True):
+            del row.errors[errors:]
+            del row.notes[notes:]
 
 
 def is_of_a_row(error: asyncpg.PostgresError) -> bool:
