@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -40,18 +41,21 @@ async def test_every_command_of_the_guide_runs_and_prints_what_is_shown(
         "SIXTEEN_API_KEY": admin.key,
         "RECEIVER_PORT": str(free_port()),
     }
-    shell = await asyncio.create_subprocess_exec(
-        "bash", "-euo", "pipefail", "-c", script, cwd=tmp_path, env=environment,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
+    # Files, not pipes: a shell that gives up leaves its receiver behind, which would hold them open.
+    out, err = tmp_path / "out", tmp_path / "err"
+    with out.open("wb") as stdout, err.open("wb") as stderr:
+        shell = await asyncio.create_subprocess_exec(
+            "bash", "-euo", "pipefail", "-c", script, cwd=tmp_path, env=environment,
+            stdout=stdout, stderr=stderr, start_new_session=True,
+        )  # fmt: skip
     try:
-        out, err = await asyncio.wait_for(shell.communicate(), SECONDS)
+        await asyncio.wait_for(shell.wait(), SECONDS)
     finally:
-        if shell.returncode is None:
+        with suppress(ProcessLookupError):
             os.killpg(shell.pid, 9)
-            await shell.wait()
-    said = out.decode().split(f"{BETWEEN}\n")
-    assert (shell.returncode, len(said)) == (0, len(guide.commands)), f"{said[-1]}\n{err.decode()}"
+        await shell.wait()
+    said = out.read_text().split(f"{BETWEEN}\n")
+    assert (shell.returncode, len(said)) == (0, len(guide.commands)), f"{said[-1]}\n{err.read_text()}"
     for command, output in zip(guide.commands, said, strict=True):
         assert list(missing(command.shown, output)) == [], f"{command.script}\nprinted\n{output}"
 
