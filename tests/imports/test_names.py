@@ -137,3 +137,18 @@ async def test_rows_at_random(admin: Caller, seed: int) -> None:
         return deal(f"k{own}", key, called(), who, what, stages[own])
 
     await everywhere(admin, [row(number) for number in range(45)])
+
+
+async def test_what_a_refused_twin_names_is_made_by_the_next(admin: Caller) -> None:
+    mapping = {
+        "kind": "contacts", "source": "test", "duplicates": "skip", "customer": {"name": "account"},
+        "fields": {"external_id": "id", "name": "name", "phone": "phone"},
+    }  # fmt: skip
+    head = "id,name,account,phone"
+    await imported(admin, table("0,Ann Lee,Acme,13800138000", header=head), mapping)
+    rows = ("1,Ann Lee,acme,13800138000", "2,Ann Lee,New,13800138000", "3,Bo Wu,NEW,", "4,Cy Ito,new,")
+    done = await imported(admin, table(*rows, header=head), mapping)
+    refused = {row for row, _, code in await errors_of(admin, done) if code == "duplicate"}
+    kept = (await left(admin, "test"))["customers"]
+    assert refused == {1, 2}
+    assert kept == [("Acme", "Acme"), ("NEW", "NEW")]
