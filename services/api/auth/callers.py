@@ -56,6 +56,8 @@ async def _bearer(request: Request) -> Principal:
     state: State = request.app.state.sixteen
     key, header = key.strip(), request.headers.get("sixteen-workspace")
     asked = None if header is None else _workspace_of(header)
+    if (known := state.identities.known(key, asked)) is not None:
+        return known
     if state.identities.remembers(key, asked):
         return await state.identities.principal(key, asked)
     try:

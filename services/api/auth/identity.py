@@ -55,18 +55,21 @@ class Identities:
 
         `workspace_id` is the one asked for; it chooses among those a token is good for.
         """
-        place = (key, workspace_id)
-        known = self._known.get(place)
-        if known is not None and known[0] > time.monotonic():
-            return known[1]
+        if (known := self.known(key, workspace_id)) is not None:
+            return known
         principal, ttl = await self._verify(key, workspace_id)
         if workspace_id is not None and principal.workspace_id != workspace_id:
             raise Unauthorized("The key is one of another workspace than Sixteen-Workspace says.")
         if ttl > 0:
             if len(self._known) >= REMEMBERED:
                 self._known.clear()
-            self._known[place] = (time.monotonic() + ttl, principal)
+            self._known[key, workspace_id] = (time.monotonic() + ttl, principal)
         return principal
+
+    def known(self, key: str, workspace_id: UUID | None = None) -> Principal | None:
+        """Who was verified a moment ago."""
+        known = self._known.get((key, workspace_id))
+        return known[1] if known is not None and known[0] > time.monotonic() else None
 
     async def _verify(self, key: str, workspace_id: UUID | None) -> tuple[Principal, float]:
         """Who it is, and for how many seconds that may be remembered."""
