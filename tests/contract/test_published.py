@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from deploy.cli.openapi import EDITIONS, make_document
+from deploy.cli.openapi import EDITIONS, Edition, make_document
 from tests.contract import published
 from tests.contract.breaking import breaks, version_allows
 
@@ -17,7 +17,7 @@ Document = dict[str, Any]
 
 
 @pytest.mark.parametrize("edition", EDITIONS)
-def test_the_published_documents_are_those_of_the_code(edition: str) -> None:
+def test_the_published_documents_are_those_of_the_code(edition: Edition) -> None:
     """Stale? `make openapi` writes them anew, unless that would break clients."""
     assert published.read(edition) == make_document(edition), "run: make openapi"
 
