@@ -22,11 +22,11 @@ BLOCKS_PER_THOUSAND = 50
 
 @asynccontextmanager
 async def counted_once(servers: Servers) -> AsyncIterator[None]:
-    """The table without what other tests left dead in it, and with plans that are not made anew in the middle."""
+    """The table and its indexes as if new, whatever other tests left in them, and with plans that are not made anew in the middle."""
     superuser = await asyncpg.connect(servers.superuser_url())
     await superuser.execute("ALTER TABLE scoring.dirty_marks SET (autovacuum_enabled = false)")
     try:
-        await superuser.execute("VACUUM ANALYZE scoring.dirty_marks")
+        await superuser.execute("VACUUM FULL ANALYZE scoring.dirty_marks")
         yield
     finally:
         await superuser.execute("ALTER TABLE scoring.dirty_marks RESET (autovacuum_enabled)")
