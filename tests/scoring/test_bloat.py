@@ -22,7 +22,7 @@ BLOCKS_PER_THOUSAND = 50
 
 @asynccontextmanager
 async def counted_once(servers: Servers) -> AsyncIterator[None]:
-    """The table and its indexes as if new, whatever other tests left in them, and with plans that are not made anew in the middle."""
+    """The table and its indexes as if new, and with plans that are not made anew in the middle."""
     superuser = await asyncpg.connect(servers.superuser_url())
     await superuser.execute("ALTER TABLE scoring.dirty_marks SET (autovacuum_enabled = false)")
     try:
