@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, NamedTuple
 
 import asyncpg
@@ -168,7 +169,8 @@ class EdgeRoute(APIRoute):
         return handle
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        entry, handle = Entry.of(self.dependant), self._handled_by_framework()
+        entry = Entry.of(self.dependant)
+        handle = self._handled_by_framework() if entry is None else partial(entry.call, self.endpoint)
         extra = self.openapi_extra or {}
         takes_json = self.body_field is not None and not extra.get("x-upload")
         takes_query, may_be_empty = _takes_query(self.dependant), self.body_may_be_empty
@@ -189,7 +191,7 @@ class EdgeRoute(APIRoute):
                     _require_json(request)
                 if not takes_query and request.scope["query_string"]:
                     _refuse_query(request)
-                response = await (handle(request) if entry is None else entry.call(self.endpoint, request))
+                response = await handle(request)
                 await _finish(request, response)
             except Exception as error:
                 replayed = await _leave(request, error)
