@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,31 +19,36 @@ WITHOUT_LIMITS = {f"SIXTEEN_RATE_LIMIT_{name}": "0" for name in LIMITS}
 KINDS = ("api", "api-worker", "scoring")
 
 
+# Phases that are run together, and their parts of the time; what one leaves is for those after it.
+SHARES = {"examples,coverage": 3, "fuzzing": 1, "stateful": 2}
+
+
 @dataclass(frozen=True)
 class Budget:
     """`seconds` bounds the whole run, `examples` the cases an operation gets in a phase.
 
-    A third of the time belongs to calls that follow one another: single ones would take all there is. Arguments with
-    `--phases` say otherwise.
+    Arguments with `--phases` say themselves what is run.
     """
 
     examples: int
     seconds: int
     seed: int = 1
-    workers: int = 2
+    # Python 3.11 counts the depth of what it parses for all threads together: two that parse at once fail for nothing.
+    workers: int = 1
     deterministic: bool = True
     arguments: tuple[str, ...] = ()
 
-    def parts(self) -> list[Budget]:
+    @property
+    def shares(self) -> dict[str, int]:
         """What is run one after the other."""
-        if any(each.startswith("--phases") for each in self.arguments):
-            return [self]
-        following = self.seconds // 3
-        shares = {"examples,coverage,fuzzing": self.seconds - following, "stateful": following}
-        return [
-            replace(self, seconds=share, arguments=(*self.arguments, "--phases", phases))
-            for phases, share in shares.items()
-        ]
+        return {"": 1} if any(each.startswith("--phases") for each in self.arguments) else SHARES
+
+    def part(self, phases: str, left: float) -> Budget:
+        """What phases get of the seconds that are left."""
+        following = list(self.shares.values())[list(self.shares).index(phases) :]
+        only = ("--phases", phases) if phases else ()
+        seconds = max(1, int(left * following[0] / sum(following)))
+        return replace(self, seconds=seconds, arguments=(*self.arguments, *only))
 
 
 async def campaign(folder: Path, budget: Budget) -> tuple[int, str]:
@@ -60,7 +66,10 @@ async def campaign(folder: Path, budget: Budget) -> tuple[int, str]:
             "SCHEMATHESIS_HOOKS": "tests.fuzz.checks",
             "NO_PROXY": "*",
         }
-        ran = [await _schemathesis(installation.base_url, environment, part, folder) for part in budget.parts()]
+        ran, end = [], time.monotonic() + budget.seconds
+        for phases in budget.shares:
+            part = budget.part(phases, end - time.monotonic())
+            ran.append(await _schemathesis(installation.base_url, environment, part, folder))
         said = "\n".join(words for _, words in ran)
         return max(code for code, _ in ran), f"{said}\n{_surprises(installation.log_of('api'))}"
 
