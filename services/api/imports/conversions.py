@@ -76,7 +76,8 @@ def _text(kind: Type) -> Convert:
         text = value if isinstance(value, str) else as_written(value)
         if len(text) > longest:
             raise Wrong("too_long", f"has {len(text)} characters, at most {longest} are allowed")
-        if _CONTROL.search(text):
+        # Most texts can be printed, which is known sooner than what it is that can't be.
+        if not text.isprintable() and _CONTROL.search(text):
             raise Wrong("invalid_text", "holds control characters")
         if is_email and not _EMAIL.fullmatch(text):
             raise Wrong("invalid_value", f"“{text[:80]}” is not an e-mail address")

@@ -12,7 +12,7 @@ from unicodedata import combining, normalize
 from uuid import UUID
 
 from services.api.imports.conversions import Wrong
-from services.api.imports.plan import Named
+from services.api.imports.naming import Named
 
 MOST_KEPT = 200_000
 # What a name, or an e-mail, is compared by: what it is, and its folded form.

@@ -18,6 +18,7 @@ from services.api.errors import FieldError, wrong
 from services.api.imports.conversions import Place, Wrong
 from services.api.imports.kinds import KINDS, Field, Kind, Type
 from services.api.imports.mapping import Mapping, Standing, ValueSpec
+from services.api.imports.naming import Named, Naming
 from services.api.imports.readers import Row, Spoilt, Unreadable
 from services.api.imports.values import Reader, compile_raw, compile_value, latest_day
 from shared.db import Row as Record
@@ -25,19 +26,6 @@ from shared.db import Row as Record
 _KEY = Field(Type.NAME)
 _ATTRIBUTE_TYPES = {"date": Type.DAY, "boolean": Type.BOOLEAN}
 SLACK = timedelta(days=1)
-
-
-class Named(NamedTuple):
-    """Another record as a row names it."""
-
-    external_id: str | None
-    name: str | None
-    email: str | None = None
-
-    @property
-    def key(self) -> str | None:
-        """What it is known by in the source: its id there, else its e-mail, else its name."""
-        return self.external_id or self.email or self.name
 
 
 class Wanted(NamedTuple):
@@ -102,9 +90,7 @@ class Plan:
     @property
     def pointers(self) -> dict[str, str]:
         """Where to point when a reference is wrong."""
-        found = {
-            name: next(reader.pointer for reader in readers if reader) for name, readers in self._references.items()
-        }
+        found = {name: naming.pointer for name, naming in self._references.items()}
         return found | ({"contacts": self._contacts.pointer} if self._contacts is not None else {})
 
     @property
@@ -144,13 +130,8 @@ class Plan:
             values["currency"] = None
         if values.get("currency") is None and any(values.get(name) is not None for name in self.kind.money):
             values["currency"] = self.currency
-        for name, (external_id, called, email) in self._references.items():
-            named = Named(
-                external_id and self._read(external_id, row, parsed),
-                called and self._read(called, row, parsed),
-                email and self._read(email, row, parsed),
-            )
-            parsed.references[name] = named if named.key else None
+        for name, naming in self._references.items():
+            parsed.references[name] = naming.read(row, parsed.errors)
         if self._contacts is not None:
             cell = self._read(self._contacts, row, parsed)
             parsed.contacts = self._split(cell) if cell is not None else ()
@@ -179,8 +160,8 @@ class Plan:
         except Wrong as error:
             raise Unreadable(f"{at}/default", error.code, f"The default {error.message}.") from error
 
-    def _compile_references(self) -> dict[str, tuple[Any, Any, Any]]:
-        found: dict[str, tuple[Any, Any, Any]] = {}
+    def _compile_references(self) -> dict[str, Naming]:
+        found: dict[str, Naming] = {}
         for section in ("customer", "owner", "product", "opportunity"):
             reference = getattr(self.mapping, section)
             if reference is None:
@@ -189,7 +170,7 @@ class Plan:
             for name, kind in (("external_id", Type.NAME), ("name", Type.NAME), ("email", Type.EMAIL)):
                 spec = getattr(reference, name, None)
                 readers.append(self._value(spec, Field(kind), f"/mapping/{section}/{name}") if spec else None)
-            found[section] = (readers[0], readers[1], readers[2])
+            found[section] = Naming(readers)
         return found
 
     def _compile_contacts(self) -> Reader | None:

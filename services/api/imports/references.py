@@ -19,7 +19,8 @@ from services.api.fields import sort_key
 from services.api.imports.conversions import Wrong
 from services.api.imports.directory import Candidate, Directory, Fault, Known, Way, tokens
 from services.api.imports.mapping import Mapping
-from services.api.imports.plan import Named, Parsed
+from services.api.imports.naming import Named
+from services.api.imports.plan import Parsed
 from services.api.imports.reach import within
 from services.api.owners import OWNING_ROLES
 from shared.db import Row, Tx, sql
@@ -121,6 +122,8 @@ class References:
         # Names of products as the database folds them.
         self._folded: dict[str, str] = {}
         self._made: dict[str, list[Made]] = {kind: [] for kind in ("customer", "owner", "product")}
+        # The last row that has made something.
+        self._maker: Parsed | None = None
 
     def branch(self) -> References:
         """The same knowledge for another attempt or batch, which makes what it makes by itself."""
@@ -191,7 +194,7 @@ class References:
             self._check(row, row.key in existing, of_customers)
             if self._mapping.contacts is not None:
                 self._take_part(row, contacts)
-            if any(made and made[-1].row is row for made in self._made.values()):
+            if self._maker is row:
                 judge(row)
                 judged.add(row.number)
                 if row.errors:
@@ -211,14 +214,12 @@ class References:
         """Asks the database for all that is not known, and for what is, where the batch might make its like."""
         for kind in self._kinds:
             known, asked = self._known[kind], self._asked[kind]
-            for row in rows:
-                named = row.references.get(kind)
-                if named is None or named in asked:
-                    continue
-                present = existing.get(row.key)
+            given = dict.fromkeys([row.references.get(kind) for row in rows])
+            asked |= {named: () for named in given if named is not None and named not in known.ids}
+            for row in rows if existing else ():
+                named, present = row.references.get(kind), existing.get(row.key)
                 has = present[self._columns[kind]] if present is not None else None
-                found = known.ids.get(named)
-                if found is None or (has is not None and has != found):
+                if named is not None and has is not None and has != known.ids.get(named):
                     asked[named] = ()
             words = {token for named in asked for token in tokens(named)}
             asked |= dict.fromkeys(known.sharing(words), ())
@@ -230,23 +231,22 @@ class References:
             self._directories["customer"] = await self._customers(tx)
 
     def _resolve(self, row: Parsed, present: Row | None) -> None:
+        values = row.values
         for kind in self._kinds:
             named, column = row.references.get(kind), self._columns[kind]
-            row.values[column] = None
             if named is None:
-                continue
-            has = present[column] if present is not None else None
-            outcome = self._find(kind, row, named, has)
-            if isinstance(outcome, Wrong):
-                self._complain(row, kind, outcome)
+                values[column] = None
+            elif named not in self._asked[kind]:
+                values[column] = self._known[kind].ids[named]
             else:
-                row.values[column] = outcome
+                outcome = self._find(kind, row, named, present[column] if present is not None else None)
+                values[column] = None if isinstance(outcome, Wrong) else outcome
+                if isinstance(outcome, Wrong):
+                    self._complain(row, kind, outcome)
 
     def _find(self, kind: str, row: Parsed, named: Named, has: UUID | None) -> UUID | Wrong | None:
-        ways = self._asked[kind].get(named)
-        if ways is None:
-            return self._known[kind].ids[named]
-        fresh = self._fresh[kind]
+        """What is named, of what was asked for; `has` is what the row's own record has."""
+        ways, fresh = self._asked[kind][named], self._fresh[kind]
         found = fresh.ids.get(named)
         if found is not None and (has is None or has == found):
             return found
@@ -276,6 +276,7 @@ class References:
         candidate = Candidate(id_, key, self._ways_of(kind, values))
         made = Made(id_, key, values, row.values.get("occurred_at"), row, named, candidate)
         self._made[kind].append(made)
+        self._maker = row
         self._directories[kind].add(made.candidate)
         self._fresh[kind].drop(tokens(named))
         self._fresh[kind].put(named, made.id)

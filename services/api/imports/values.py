@@ -19,10 +19,11 @@ Get = Callable[[Row], Any]
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """A value of the mapping: how to get it from a row, and where to point when it is wrong."""
+    """A value of the mapping: how to get it from a row, of which cells, and where to point when it is wrong."""
 
     read: Get
     pointer: str
+    cells: tuple[int, ...] = ()
 
 
 def compile_value(spec: ValueSpec, field: Field, columns: list[str], place: Place, at: str) -> Reader:
@@ -34,11 +35,13 @@ def compile_value(spec: ValueSpec, field: Field, columns: list[str], place: Plac
     default = None if spec.default is None else _fixed(convert, spec.default, at, "default")
     pointer = f"/{spec.column}" if spec.column is not None else at.removeprefix("/mapping")
     if spec.column is not None and spec.trim and not (spec.map or spec.empty):
-        return Reader(_plain_column(_index(spec.column, columns, at), convert, default), pointer)
-    get = _getter(spec, columns, at)
+        index = _index(spec.column, columns, at)
+        return Reader(_plain_column(index, convert, default), pointer, (index,))
     if spec.constant is not None:
         constant = _fixed(convert, spec.constant, at, "constant")
         return Reader(lambda _: constant, pointer)
+    source, cells = _source(spec, columns, at)
+    get = _getter(spec, source)
 
     def read(row: Row) -> Any:
         raw = get(row)
@@ -49,7 +52,7 @@ def compile_value(spec: ValueSpec, field: Field, columns: list[str], place: Plac
         except Exception as error:
             raise _inconvertible(raw) from error
 
-    return Reader(read, pointer)
+    return Reader(read, pointer, cells)
 
 
 def _plain_column(index: int, convert: Convert, default: Any) -> Get:
@@ -100,12 +103,8 @@ def compile_raw(spec: ValueSpec, columns: list[str], at: str) -> Reader:
     return compile_value(spec, Field(Type.SHORT), columns, Place(ZoneInfo("UTC")), at)
 
 
-def _getter(spec: ValueSpec, columns: list[str], at: str) -> Get:
+def _getter(spec: ValueSpec, source: Get) -> Get:
     """What the row says, None where it says nothing."""
-    if spec.constant is not None:
-        constant = spec.constant
-        return lambda _: constant
-    source = _template(spec.template, columns, at) if spec.template is not None else _column(spec.column, columns, at)
     trim, empty, renamed = spec.trim, frozenset(("", *spec.empty)), spec.map
 
     def get(row: Row) -> Any:
@@ -129,9 +128,12 @@ def _getter(spec: ValueSpec, columns: list[str], at: str) -> Get:
     return get
 
 
-def _column(name: str | None, columns: list[str], at: str) -> Get:
-    index = _index(name, columns, at)
-    return lambda row: row[index]
+def _source(spec: ValueSpec, columns: list[str], at: str) -> tuple[Get, tuple[int, ...]]:
+    """How to get what the row says as it stands, and of which cells."""
+    if spec.template is not None:
+        return _template(spec.template, columns, at)
+    index = _index(spec.column, columns, at)
+    return lambda row: row[index], (index,)
 
 
 def _index(name: str | None, columns: list[str], at: str) -> int:
@@ -141,29 +143,32 @@ def _index(name: str | None, columns: list[str], at: str) -> int:
         raise Unreadable(at, "unknown_column", no_column(name or "", columns)) from error
 
 
-def _template(text: str, columns: list[str], at: str) -> Get:
-    parts: list[tuple[str, Get | None]] = []
+def _template(text: str, columns: list[str], at: str) -> tuple[Get, tuple[int, ...]]:
+    parts: list[tuple[str, int | None]] = []
     try:
         for literal, name, form, conversion in Formatter().parse(text):
             if form or conversion:
                 raise ValueError("only plain column names stand in braces")
-            parts.append((literal, None if name is None else _column(name, columns, at)))
+            parts.append((literal, None if name is None else _index(name, columns, at)))
     except ValueError as error:
         raise Unreadable(at, "invalid_template", f"The template “{cut(text)}” can't be read: {error}.") from error
 
-    plain = all(get is None for _, get in parts)
+    cells = tuple(index for _, index in parts if index is not None)
 
     def fill(row: Row) -> str | None:
-        filled, found = [], plain
-        for literal, get in parts:
-            value = get(row) if get else None
+        filled, found = [], not cells
+        for literal, index in parts:
+            filled.append(literal)
+            value = None if index is None else row[index]
+            if value is None or value == "":
+                continue
             if value.__class__ is ErrorCell:
                 raise _of_an_error(value)
-            found = found or (value is not None and value != "")
-            filled.append(f"{literal}{'' if value is None else value if isinstance(value, str) else as_written(value)}")
+            found = True
+            filled.append(value if isinstance(value, str) else as_written(value))
         return "".join(filled) if found else None
 
-    return fill
+    return fill, cells
 
 
 def latest_day(reader: Reader, row: Row) -> date | None:
