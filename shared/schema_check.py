@@ -8,7 +8,7 @@ from shared.db import connect_arguments
 from shared.urls import without_password
 
 # The newest migration; a test compares it with the migrations themselves.
-SCHEMA_REVISION = "2026_11_22_0013"
+SCHEMA_REVISION = "2026_11_22_0014"
 
 
 class NotReady(Exception):

@@ -24,7 +24,7 @@ SETTINGS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
     "max_connections": "100",
-    "shared_buffers": "128MB",
+    "shared_buffers": "256MB",
     "work_mem": "16MB",
     "maintenance_work_mem": "64MB",
     "effective_cache_size": "1GB",

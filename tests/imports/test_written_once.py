@@ -10,12 +10,18 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from services.api.imports import writing
 from services.api.imports.kinds import KINDS
 from services.api.imports.telling import document
+from shared.db import Tx
 from tests.imports.support import SIMPLE, imported, table
 from tests.support.caller import Caller
 
 WON = "{0},Won,Acme,Ann Lee,1234.5,Won,2026-01-02,2026-01-09"
+# Transitions that this connection has looked at.
+READ = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relid = 'sales.transitions'::regclass"
+# Of a row with three transitions: each is found a few times.
+MOST_READ = 25
 ROWS = (
     "1,Talking,Acme,Ann Lee,,Talk,,", "2,Offered,Acme,Ann Lee,7,Offer,2026-01-02,", WON.format(3),
     "4,Lost,Beta,Ann Lee,12.3456,Lost,2026-01-02,2026-02-01", "5,Lost at once,Beta,Bo Wu,,Lost,,2026-02-01",
@@ -143,3 +149,19 @@ async def test_nothing_stands_where_its_transitions_do_not_lead(
     told = await _lie(as_api, admin, first, first["stage_id"], lie)
     assert (told["status"], told["stage_position"], told["won_at"], told["closed_at"]) == ("open", 1, None, None)
     assert (told["close_reason"], told["completed_at"]) == (None, None)
+
+
+async def test_what_others_have_passed_is_not_read(admin: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """New opportunities are judged by their own transitions, found one by one: not by reading through everybody's."""
+    read, write = [], writing.write
+
+    async def counted(tx: Tx, *given: Any) -> int:
+        before = await tx.connection.fetchval(READ)
+        written = await write(tx, *given)
+        read.append((await tx.connection.fetchval(READ) - before) / written)
+        return written
+
+    monkeypatch.setattr(writing, "write", counted)
+    done = await imported(admin, table(*(WON.format(place) for place in range(6_000))), import_batch=1_500)
+    assert done["rows_imported"] == 6_000, done
+    assert max(read) <= MOST_READ, read
