@@ -22,6 +22,7 @@ from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from shared.effects import Effects
+from shared.urls import driver_url
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -334,7 +335,7 @@ def connect_arguments(url: str, role: str, statement_cache: int = 512) -> dict[s
     if role:
         settings["role"] = role
     host = parse_qs(urlsplit(url).query).get("host")
-    plain = url.replace("postgresql+asyncpg://", "postgresql://", 1)
+    plain = driver_url(url)
     arguments: dict[str, Any] = {"dsn": plain, "server_settings": settings, "statement_cache_size": statement_cache}
     if host:
         arguments["host"] = host[0]

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.urls import check_database_url, check_redis_url
+
+_OURS = "Value error, "
 PUBLIC_SECRET = "change-me"  # noqa: S105 - refused outside the embedded mode
 
 
@@ -30,19 +33,25 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def require_postgresql(cls, url: str) -> str:
-        if not url.startswith(("postgresql://", "postgres://", "postgresql+asyncpg://")):
-            raise ValueError("SIXTEEN_DATABASE_URL must look like postgresql://user:password@host:5432/name")
-        return url
+        return check_database_url(url)
 
     @field_validator("redis_url")
     @classmethod
     def require_redis(cls, url: str) -> str:
-        if not url.startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("SIXTEEN_REDIS_URL must look like redis://host:6379/0 or unix:///path/to/socket")
-        return url
+        return check_redis_url(url)
 
     @model_validator(mode="after")
     def refuse_public_secret(self) -> Self:
         if not self.embedded and self.secret_key.get_secret_value() == PUBLIC_SECRET:
             raise ValueError("SIXTEEN_SECRET_KEY is not set: give 32 random bytes, the same to every process")
         return self
+
+
+def in_words(error: ValidationError) -> str:
+    """What is wrong with the settings: a line for each, which names it."""
+    lines = []
+    for wrong in error.errors():
+        # Our own words name what they are about.
+        said, place = wrong["msg"], "_".join(str(part) for part in wrong["loc"]).upper()
+        lines.append(said.removeprefix(_OURS) if said.startswith(f"{_OURS}SIXTEEN_") else f"SIXTEEN_{place}: {said}")
+    return "\n".join(lines) + "\n"

@@ -27,7 +27,7 @@ from shared.listener import Hints, Listener
 from shared.probes import Probes
 from shared.queue import Nudger
 from shared.schema_check import NotReady, require_schema
-from shared.settings import Settings
+from shared.settings import Settings, in_words
 
 log = structlog.get_logger(__name__)
 
@@ -145,9 +145,7 @@ def run(
     try:
         settings = make_settings()
     except ValidationError as error:
-        for wrong in error.errors():
-            place = "_".join(str(part) for part in wrong["loc"]).upper()
-            sys.stderr.write(f"SIXTEEN_{place}: {wrong['msg']}\n" if place else f"{wrong['msg']}\n")
+        sys.stderr.write(in_words(error))
         return 2
     telemetry.configure_logging(name, settings.log_level)
     try:

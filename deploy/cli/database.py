@@ -1,14 +1,14 @@
 """The way of a command to an installation's database, past its api."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import asyncpg
 
 from deploy.cli.connection import local_facts
 from deploy.cli.errors import CommandError
+from shared.urls import check_database_url, check_redis_url
 
 UNREACHABLE = (
     OSError,
@@ -36,7 +36,10 @@ def find_addresses() -> tuple[str, str]:
         raise CommandError(
             "No installation found: start one with `make run`, or set SIXTEEN_DATABASE_URL and SIXTEEN_REDIS_URL."
         )
-    return database_url, redis_url
+    try:
+        return check_database_url(database_url), check_redis_url(redis_url)
+    except ValueError as error:
+        raise CommandError(f"{error}.", 2) from error
 
 
 @contextmanager
@@ -45,18 +48,13 @@ def outages_in_words() -> Iterator[None]:
     # Loaded by who opens a database: the rest of the command line begins without it.
     from pydantic import ValidationError
 
+    from shared.settings import in_words
+
     try:
         yield
     except ValidationError as error:
-        raise CommandError(_wrong_setting(error.errors()[0]), 2) from None
+        raise CommandError(in_words(error).strip(), 2) from None
     except UNREACHABLE as error:
         raise CommandError(f"The database can't be reached ({error}): is it running? (`make run`)") from error
     except NOT_MIGRATED as error:
         raise CommandError("The database is not at this version's schema: run `python -m migrations`.") from error
-
-
-def _wrong_setting(wrong: Mapping[str, Any]) -> str:
-    """What is wrong with a setting, beginning with its name and without its value, which may hold a password."""
-    words: str = wrong["msg"].removeprefix("Value error, ")
-    name = "_".join(str(part) for part in wrong["loc"]).upper()
-    return words if not name or words.startswith("SIXTEEN_") else f"SIXTEEN_{name}: {words}"

@@ -24,6 +24,7 @@ from deploy.embedded.errors import StartupError
 from deploy.embedded.preflight import SERVICE_ROLES, check_database, check_redis
 from migrations.upgrade import head
 from shared.queue import API_QUEUE, SCORING_QUEUE
+from shared.urls import check_database_url, check_redis_url, driver_url
 
 LOCK_FILE = Path(__file__).parents[2] / "requirements.lock"
 LOCKED = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)")
@@ -90,6 +91,8 @@ async def _where_known(name: str, url: str | None, check: Callable[[str], Awaita
         return [fail(name, "not running", "Start everything with `make run`, or set its SIXTEEN_…_URL.")]
     try:
         return await asyncio.wait_for(check(url), 30)
+    except ValueError as error:
+        return [fail(name, str(error), "Correct the address.")]
     except TimeoutError:
         return [fail(name, "did not answer within 30 s", "Look at its log for what it is busy with.")]
 
@@ -154,11 +157,12 @@ def _local() -> tuple[dict[str, Any], Finding]:
 
 
 async def _database(url: str) -> list[Finding]:
+    check_database_url(url)
     try:
         findings = [ok("database", f"PostgreSQL {await check_database(url)}")]
     except StartupError as error:
         return [fail("database", str(error), "Nothing works without it: do this first.")]
-    connection = await asyncpg.connect(url, timeout=10)
+    connection = await asyncpg.connect(driver_url(url), timeout=10)
     try:
         return [*findings, await _schema(connection), await _roles(connection), await _row_security(connection)]
     except asyncpg.PostgresError as error:
@@ -198,6 +202,7 @@ async def _row_security(connection: asyncpg.Connection) -> Finding:
 
 
 async def _redis(url: str) -> list[Finding]:
+    check_redis_url(url)
     try:
         findings = [ok("redis", f"version {await check_redis(url)}")]
         async with Redis.from_url(url, socket_timeout=10) as client:

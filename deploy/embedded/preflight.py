@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, RedisError
 
 from deploy.embedded.errors import StartupError
-from shared.urls import without_password
+from shared.urls import driver_url, without_password
 
 OLDEST_POSTGRES = 15
 OLDEST_REDIS = (6, 2)
@@ -62,7 +62,7 @@ async def check_database(url: str) -> str:
     """Return the server's version; raise `StartupError` if this database cannot carry the product."""
     place = without_password(url)
     try:
-        connection = await asyncpg.connect(url, timeout=10)
+        connection = await asyncpg.connect(driver_url(url), timeout=10)
     except asyncpg.InvalidCatalogNameError as error:
         raise StartupError(f"There is no such database at {place}: create it, owned by the login role.") from error
     except asyncpg.InvalidAuthorizationSpecificationError as error:

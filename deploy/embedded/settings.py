@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.embedded.errors import StartupError
+from shared.urls import check_database_url, check_redis_url
 
 DEFAULT_PORT = 8016
 SWITCH = {"0": False, "false": False, "1": True, "true": True}
@@ -39,12 +40,12 @@ def local_settings(environment: Mapping[str, str] = os.environ) -> LocalSettings
     demo = environment.get("SIXTEEN_DEMO", "").strip() or "1"
     if demo.lower() not in SWITCH:
         raise StartupError(f"SIXTEEN_DEMO is {demo!r}: it has to be 0 or 1 (or false or true).")
-    database_url = environment.get("SIXTEEN_DATABASE_URL") or None
-    if database_url and not database_url.startswith(("postgresql://", "postgres://")):
-        raise StartupError("SIXTEEN_DATABASE_URL has to look like postgresql://user:password@host:5432/name.")
-    redis_url = environment.get("SIXTEEN_REDIS_URL") or None
-    if redis_url and not redis_url.startswith(("redis://", "rediss://", "unix://")):
-        raise StartupError("SIXTEEN_REDIS_URL has to look like redis://host:6379/0 or unix:///path/to/socket.")
+    database_url, redis_url = environment.get("SIXTEEN_DATABASE_URL"), environment.get("SIXTEEN_REDIS_URL")
+    try:
+        database_url = check_database_url(database_url) if database_url else None
+        redis_url = check_redis_url(redis_url) if redis_url else None
+    except ValueError as error:
+        raise StartupError(f"{error}.") from error
     return LocalSettings(
         data_dir=Path(environment.get("SIXTEEN_DATA_DIR") or ".data"),
         port=int(port),

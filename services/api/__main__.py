@@ -14,6 +14,7 @@ from services.api.main import create_app
 from services.api.protocol import HeadLimits
 from services.api.settings import ApiSettings
 from shared.schema_check import NotReady, require_schema
+from shared.settings import in_words
 
 
 class Server(uvicorn.Server):
@@ -34,9 +35,7 @@ def main() -> int:
         settings = ApiSettings()
         asyncio.run(require_schema(settings.database_url, settings.role))
     except ValidationError as error:
-        for wrong in error.errors():
-            place = "_".join(str(part) for part in wrong["loc"]).upper()
-            sys.stderr.write(f"SIXTEEN_{place}: {wrong['msg']}\n" if place else f"{wrong['msg']}\n")
+        sys.stderr.write(in_words(error))
         return 2
     except NotReady as error:
         sys.stderr.write(f"{error}\n")

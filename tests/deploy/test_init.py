@@ -76,6 +76,7 @@ async def test_another_key_is_told_of_and_audited(fresh: None, http: httpx.Async
     ("setting", "value", "said"),
     [
         ("DATABASE_URL", "garbage", "must look like postgresql://"),
+        ("DATABASE_URL", "postgresql://u@h:port/d", "must look like postgresql://"),
         ("REDIS_URL", "garbage", "must look like redis://"),
         ("RATE_LIMIT_KEY", "many", "valid integer"),
     ],

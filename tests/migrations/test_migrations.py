@@ -189,7 +189,7 @@ async def _refusal(kind: type[Exception], work: Any) -> str:
     [
         (None, 2, "SIXTEEN_DATABASE_URL is not set"),
         ("postgresql://sixteen@127.0.0.1:1/sixteen", 1, "can't be reached"),
-        ("mysql://sixteen@127.0.0.1/sixteen", 1, "must begin with postgresql://"),
+        ("mysql://sixteen@127.0.0.1/sixteen", 1, "must look like postgresql://"),
     ],
 )
 def test_the_command_says_what_is_wrong_without_a_traceback(url: str | None, code: int, words: str) -> None:

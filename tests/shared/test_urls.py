@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from shared.db import connect_arguments
 from shared.queue import redis_arguments
-from shared.urls import sqlalchemy_url, without_password
+from shared.urls import check_redis_url, sqlalchemy_url, without_password
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+asyncpg"])
@@ -16,10 +16,18 @@ def test_every_usual_scheme_is_taken(scheme: str) -> None:
     assert sqlalchemy_url(f"{scheme}://u:p@h:5432/d?host=/run") == "postgresql+asyncpg://u:p@h:5432/d?host=/run"
 
 
-@pytest.mark.parametrize("url", ["", "mysql://h/d", "h/d", "postgresql:/h", "sqlite:///x"])
+@pytest.mark.parametrize(
+    "url", ["", "mysql://h/d", "h/d", "postgresql:/h", "sqlite:///x", "postgresql://h:port/d", "postgresql://h:70000/d"]
+)
 def test_anything_else_is_refused_by_name(url: str) -> None:
-    with pytest.raises(ValueError, match="SIXTEEN_DATABASE_URL must begin with postgresql://"):
+    with pytest.raises(ValueError, match="SIXTEEN_DATABASE_URL must look like postgresql://"):
         sqlalchemy_url(url)
+
+
+@pytest.mark.parametrize("url", ["redis://h:port/0", "rediss://h:70000", "http://h/0", "h:6379"])
+def test_of_redis_too(url: str) -> None:
+    with pytest.raises(ValueError, match="SIXTEEN_REDIS_URL must look like redis://"):
+        check_redis_url(url)
 
 
 @pytest.mark.parametrize(
