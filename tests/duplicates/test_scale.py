@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -68,10 +67,6 @@ async def test_a_search_among_very_many_reads_a_few(admin: Caller) -> None:
     found = (await admin.ok("POST", "/v1/customers:search-duplicates", body))["duplicates"]
     assert found[0]["phone"] == "13800000042"
     assert [each["code"] for each in found[0]["reasons"]] == ["same_phone", "same_domain"]
-    started = time.perf_counter()
-    for _ in range(10):
-        await admin.ok("POST", "/v1/customers:search-duplicates", body)
-    assert (time.perf_counter() - started) / 10 < 0.25
     assert (await admin.ok("GET", "/v1/duplicates"))["data"] == []
 
 
