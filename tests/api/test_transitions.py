@@ -108,6 +108,31 @@ async def _by_hand(connection: asyncpg.Connection, path: str, id_: str) -> None:
         )
 
 
+@pytest.mark.parametrize("actions", [("pass", "lose"), ("abandon", "pass"), ("lose", "abandon")], ids="+".join)
+async def test_what_contradicts_itself_is_not_taken_at_once(
+    admin: Caller, as_api: asyncpg.Connection, actions: tuple[str, str]
+) -> None:
+    """Each fits where the opportunity stands, and they do not fit together: one statement records neither."""
+    process_id = await reversible_process(admin)
+    made = await passed(admin, 3, process_id=process_id)
+    async with as_api.transaction():
+        await as_api.execute("SELECT set_config('app.workspace_id', $1, true)", str(admin.workspace_id))
+        with pytest.raises(asyncpg.PostgresError) as refused:
+            async with as_api.transaction():
+                await as_api.execute(
+                    "INSERT INTO sales.transitions (workspace_id, id, opportunity_id, action, stage_id, reason,"
+                    " occurred_at, recorded_at) SELECT $1, gen_random_uuid(), o.id, a,"
+                    " CASE WHEN a = 'pass' THEN o.stage_id END, CASE WHEN a <> 'pass' THEN 'price' END, now(), now()"
+                    " FROM sales.opportunities o, unnest(CAST($3 AS text[])) AS a WHERE o.id = $2",
+                    admin.workspace_id,
+                    made["id"],
+                    list(actions),
+                )
+    assert refused.value.sqlstate == "SX005"
+    after = await admin.ok("GET", f"/v1/opportunities/{made['id']}")
+    assert (after["status"], after["stage_position"], after["version"]) == ("open", 3, made["version"])
+
+
 async def test_going_back_within_a_reversible_stretch_is_recorded(admin: Caller) -> None:
     process_id = await reversible_process(admin)
     made = await passed(admin, 3, process_id=process_id)

@@ -51,7 +51,7 @@ async def in_order(ledger: Ledger) -> list[str]:
     return [str(row["subject_id"]) for row in batch.rows if row["type"] == "customer.created"]
 
 
-async def heard_all(ledger: Ledger, follower: Follower, seconds: float = 10) -> None:
+async def heard_all(ledger: Ledger, follower: Follower, seconds: float = 20) -> None:
     async def told() -> list[str]:
         """All that was answered, once whoever still writes elsewhere, and so holds the horizon, has ended."""
         there = await in_order(ledger)

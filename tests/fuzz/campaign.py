@@ -17,8 +17,8 @@ CONFIG = Path(__file__).with_name("schemathesis.toml")
 LIMITS = ("WORKSPACE", "KEY", "TICKETS", "FAILURES", "LOGINS")
 WITHOUT_LIMITS = {f"SIXTEEN_RATE_LIMIT_{name}": "0" for name in LIMITS}
 KINDS = ("api", "api-worker", "scoring")
-
-
+# Python 3.11 counts the depth of what it parses for all threads together: two that parse at once fail for nothing.
+WORKERS = "1"
 # Phases that are run together, and their parts of the time; what one leaves is for those after it.
 SHARES = {"examples,coverage": 3, "fuzzing": 1, "stateful": 2}
 
@@ -33,8 +33,6 @@ class Budget:
     examples: int
     seconds: int
     seed: int = 1
-    # Python 3.11 counts the depth of what it parses for all threads together: two that parse at once fail for nothing.
-    workers: int = 1
     deterministic: bool = True
     arguments: tuple[str, ...] = ()
 
@@ -78,7 +76,7 @@ async def _schemathesis(base_url: str, environment: dict[str, str], budget: Budg
     chance = ("--generation-deterministic",) if budget.deterministic else ("--generation-database", "none")
     arguments = [
         sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG), "run", f"{base_url}/openapi.json",
-        "--max-examples", str(budget.examples), "--max-time", str(budget.seconds), "--workers", str(budget.workers),
+        "--max-examples", str(budget.examples), "--max-time", str(budget.seconds), "--workers", WORKERS,
         "--seed", str(budget.seed), "--no-color", "--warnings", "off", *chance, *budget.arguments,
     ]  # fmt: skip
     process = await asyncio.create_subprocess_exec(

@@ -39,8 +39,8 @@ UNION ALL SELECT 'index', indexdef FROM pg_indexes WHERE schemaname IN ('sales',
 UNION ALL SELECT 'policy', format('%s.%s %s %s %s %s', schemaname, tablename, policyname, cmd, qual, with_check)
   FROM pg_policies
 UNION ALL SELECT 'trigger', pg_get_triggerdef(t.oid) FROM pg_trigger t WHERE NOT t.tgisinternal
-UNION ALL SELECT 'function', format('%s %s', p.oid::regprocedure, md5(p.prosrc)) FROM pg_proc p
-  JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname IN ('sales', 'scoring', 'events')
+UNION ALL SELECT 'function', format('%s %s %s %s', p.oid::regprocedure, md5(p.prosrc), p.proconfig, p.prosecdef)
+  FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname IN ('sales', 'scoring', 'events')
 UNION ALL SELECT 'grant', format('%s %s.%s %s', grantee, table_schema, table_name, privilege_type)
   FROM information_schema.role_table_grants WHERE table_schema IN ('sales', 'scoring', 'events')
 UNION ALL SELECT 'column grant', format('%s %s.%s.%s %s', grantee, table_schema, table_name, column_name,
@@ -111,18 +111,33 @@ async def test_two_migrators_at_once_take_turns(new_database: MakeDatabase) -> N
     assert await catalog(url) == await catalog(alone)
 
 
+async def test_the_newest_step_goes_back_to_where_it_came_from(new_database: MakeDatabase) -> None:
+    url = await new_database()
+    newest = ScriptDirectory.from_config(alembic_config()).get_revision(head())
+    assert isinstance(newest.down_revision, str)
+    await upgrade_async(url, newest.down_revision)
+    first = await catalog(url)
+    await upgrade_async(url)
+    assert await catalog(url) != first
+    await on(url, _down_to(newest.down_revision))
+    assert await catalog(url) == first
+
+
+def _down_to(revision: str) -> Callable[[Connection], None]:
+    def down(connection: Connection) -> None:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.downgrade(config, revision)
+        connection.commit()
+
+    return down
+
+
 async def test_down_and_up_again_is_the_same(new_database: MakeDatabase) -> None:
     url = await new_database()
     await upgrade_async(url)
     first = await catalog(url)
-
-    def down(connection: Connection) -> None:
-        config = alembic_config()
-        config.attributes["connection"] = connection
-        command.downgrade(config, "base")
-        connection.commit()
-
-    await on(url, down)
+    await on(url, _down_to("base"))
     assert not {what for kind, what in await catalog(url) if kind in {"column", "policy", "trigger", "function"}}
     await upgrade_async(url)
     assert await catalog(url) == first

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from services.api.errors import FieldError, wrong
 from services.api.imports.conversions import Wrong
@@ -11,7 +11,10 @@ from services.api.imports.readers import Row
 from services.api.imports.values import Reader
 
 _KEPT: Final = 50_000
+# Characters of the cells that are kept together: a cell may be a megabyte of blanks.
+_LONGEST: Final = 500
 _TEXTS: Final = frozenset((str, type(None)))
+_UNREAD: Final = object()
 
 
 class Named(NamedTuple):
@@ -45,12 +48,13 @@ class Naming:
         cells = tuple([row[cell] for cell in self._cells])
         # Numbers are no keys: 1, 1.0 and true would be one, and are not the same text.
         alike = _TEXTS.issuperset([cell.__class__ for cell in cells])
-        if alike and cells in self._kept:
-            return self._kept[cells]
+        known: Any = self._kept.get(cells, _UNREAD) if alike else _UNREAD
+        if known is not _UNREAD:
+            return cast("Named | None", known)
         before = len(errors)
         named = Named(*[None if reader is None else self._part(reader, row, errors) for reader in self._readers])
         found = named if named.key else None
-        if alike and len(errors) == before:
+        if alike and len(errors) == before and sum(map(len, filter(None, cells))) <= _LONGEST:
             if len(self._kept) >= _KEPT:
                 self._kept.clear()
             self._kept[cells] = found

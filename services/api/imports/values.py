@@ -23,7 +23,7 @@ class Reader:
 
     read: Get
     pointer: str
-    cells: tuple[int, ...] = ()
+    cells: tuple[int, ...]
 
 
 def compile_value(spec: ValueSpec, field: Field, columns: list[str], place: Place, at: str) -> Reader:
@@ -39,7 +39,7 @@ def compile_value(spec: ValueSpec, field: Field, columns: list[str], place: Plac
         return Reader(_plain_column(index, convert, default), pointer, (index,))
     if spec.constant is not None:
         constant = _fixed(convert, spec.constant, at, "constant")
-        return Reader(lambda _: constant, pointer)
+        return Reader(lambda _: constant, pointer, ())
     source, cells = _source(spec, columns, at)
     get = _getter(spec, source)
 
