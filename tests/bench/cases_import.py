@@ -109,13 +109,14 @@ async def _import(stack: Stack, client: httpx.AsyncClient, data: bytes, mapping:
 async def import_against_copy(stack: Stack, results: Results) -> None:
     """Rows a second of an import (upload aside), against COPY of the same bytes into a table of texts with a key.
 
-    Beside it, without a gate: against COPY of the finished opportunities into their own table. An import also makes
-    passages, events, audit entries and marks, finds references, and has its transitions judged.
+    Beside it, without a gate: against COPY of the finished opportunities into their own table, and how that COPY itself
+    stands against the first. An import also makes passages, events, audit entries and marks, finds references, and has
+    its transitions judged.
     """
     mapping = MAPPING.read_text()
     await stack.start("services.api.worker")
     headers = {"Authorization": f"Bearer {stack.api_key}"}
-    plain, own = [], []
+    plain, own, bound = [], [], []
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{stack.api_port}", headers=headers, timeout=60) as client:
         for turn in range(4):
             data = pipeline_csv(ROWS, "ABCD"[turn])
@@ -125,5 +126,7 @@ async def import_against_copy(stack: Stack, results: Results) -> None:
             if turn:
                 plain.append((ROWS / ours, ROWS / reference))
                 own.append((ROWS / ours, ROWS / into_own))
+                bound.append((ROWS / into_own, ROWS / reference))
     results.ratio("import against COPY of the same bytes (gates)", plain, "rows/s", 0.15)
     results.ratio("import against COPY into its own table (reported)", own, "rows/s", None)
+    results.ratio("COPY into its own table against COPY of the same bytes (reported)", bound, "rows/s", None)
